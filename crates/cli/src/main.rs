@@ -1,0 +1,3 @@
+//! The `statline` command.
+#![forbid(unsafe_code)]
+fn main() {}

@@ -1,0 +1,2 @@
+//! Stages on threads of their own, joined by bounded channels.
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! The operating system: an open directory, its names and their metadata.

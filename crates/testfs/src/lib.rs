@@ -1,0 +1,2 @@
+//! Trees and file systems made for tests.
+#![forbid(unsafe_code)]
