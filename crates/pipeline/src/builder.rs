@@ -197,7 +197,12 @@ impl Builder {
     /// # Errors
     /// All that is wrong with it.
     pub fn build(self) -> Result<Job, Problems> {
-        Job::check(self.name, self.settings, self.nodes, Problems::of_program())
+        Job::check(
+            self.name,
+            self.settings,
+            self.nodes,
+            Problems::without_file(),
+        )
     }
 
     /// Checks the job, starts it, and hands out the messages of one output as they come. The queue between is bounded:

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
-    DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, InputPort, Kind, Opening, Outlet, OutputPort, Period, StageError,
-    Transform,
+    DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, InputPort, Kind, Opening, Outlet, OutputPort, Period,
+    StageError, Transform,
 };
 
 use crate::EntryBatch;
@@ -26,7 +26,10 @@ pub struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> BatchConfig {
-        BatchConfig { max_entries: 1024, max_delay: Period::new(Duration::from_millis(5)) }
+        BatchConfig {
+            max_entries: 1024,
+            max_delay: Period::new(Duration::from_millis(5)),
+        }
     }
 }
 
@@ -46,10 +49,19 @@ impl Kind for Batch {
         if let Some(config) = config
             && !(1..=65_536).contains(&config.max_entries)
         {
-            ports.problem("max_entries", "out of range", Some("choose 1 to 65536".to_owned()));
+            ports.problem(
+                "max_entries",
+                "out of range",
+                Some("choose 1 to 65536".to_owned()),
+            );
         }
-        let properties = ports.incoming(DEFAULT_INPUT).map(|stream| stream.properties.clone());
-        (ports.input(DEFAULT_INPUT), ports.output(DEFAULT_OUTPUT, properties.unwrap_or_default()))
+        let properties = ports
+            .incoming(DEFAULT_INPUT)
+            .map(|stream| stream.properties.clone());
+        (
+            ports.input(DEFAULT_INPUT),
+            ports.output(DEFAULT_OUTPUT, properties.unwrap_or_default()),
+        )
     }
 
     fn open(
@@ -59,7 +71,11 @@ impl Kind for Batch {
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
         stage.transform(&input, &output, |_| {
-            Ok(Regroup { config, pending: EntryBatch::default(), since: None })
+            Ok(Regroup {
+                config,
+                pending: EntryBatch::default(),
+                since: None,
+            })
         })
     }
 }
@@ -86,7 +102,11 @@ impl Transform for Regroup {
     type In = EntryBatch;
     type Out = EntryBatch;
 
-    fn apply(&mut self, mut message: EntryBatch, out: &mut Outlet<EntryBatch>) -> Result<(), StageError> {
+    fn apply(
+        &mut self,
+        mut message: EntryBatch,
+        out: &mut Outlet<EntryBatch>,
+    ) -> Result<(), StageError> {
         let full = self.config.max_entries;
         if self.pending.follows_links() != message.follows_links() {
             self.flush(out)?;
@@ -101,7 +121,8 @@ impl Transform for Regroup {
             let mut start = range.start;
             while start < range.end {
                 let end = range.end.min(start + full - self.pending.len());
-                self.pending.append_range(directory, message.entries(), start..end);
+                self.pending
+                    .append_range(directory, message.entries(), start..end);
                 start = end;
                 if self.pending.len() == full {
                     self.flush(out)?;
@@ -119,12 +140,19 @@ impl Transform for Regroup {
     }
 
     fn idle(&mut self, out: &mut Outlet<EntryBatch>) -> Result<(), StageError> {
-        let overdue = self.since.is_some_and(|since| since.elapsed() >= self.config.max_delay.duration());
-        if overdue || out.is_starved() { self.flush(out) } else { Ok(()) }
+        let overdue = self
+            .since
+            .is_some_and(|since| since.elapsed() >= self.config.max_delay.duration());
+        if overdue || out.is_starved() {
+            self.flush(out)
+        } else {
+            Ok(())
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.since.map(|since| since + self.config.max_delay.duration())
+        self.since
+            .map(|since| since + self.config.max_delay.duration())
     }
 
     fn finish(&mut self, out: &mut Outlet<EntryBatch>) -> Result<(), StageError> {

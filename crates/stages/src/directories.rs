@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use statline_pipeline::{Opening, StageError};
-use statline_platform::{Backend, BackendChoice, Concurrency, Filesystem, Handles, default_budget, select};
+use statline_platform::{
+    Backend, BackendChoice, Concurrency, Filesystem, Handles, default_budget, select,
+};
 
 /// Shared through [`Opening::resource`] by all stages that open directories.
 pub(crate) struct Directories {
@@ -60,7 +62,17 @@ pub(crate) fn backend(choice: BackendSetting) -> Result<Arc<dyn Backend>, StageE
 }
 
 /// The system calls that read names and metadata.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum BackendSetting {
     /// The fastest ones that work here, found out by trying.

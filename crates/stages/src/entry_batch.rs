@@ -57,7 +57,10 @@ pub struct EntryBatch {
 impl EntryBatch {
     /// Room for so many entries.
     pub fn with_capacity(entries: usize) -> EntryBatch {
-        EntryBatch { entries: Entries::with_capacity(entries), ..EntryBatch::default() }
+        EntryBatch {
+            entries: Entries::with_capacity(entries),
+            ..EntryBatch::default()
+        }
     }
 
     /// How many entries there are.

@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
-    Actor, Context, Counter, DEFAULT_OUTPUT, Declare, ErrorRecord, Kind, Opening, Outlet, OutputPort, Properties, Scope,
-    StageError, Stop, ThreadSetting, Threading,
+    Actor, Context, Counter, DEFAULT_OUTPUT, Declare, ErrorRecord, Kind, Opening, Outlet,
+    OutputPort, Properties, Scope, StageError, Stop, ThreadSetting, Threading,
 };
 use statline_platform::{
-    Backend, DirNode, Entries, Fields, Filesystem, FilesystemKind, Identity, Kind as EntryKind, NameBuf, Profile,
-    error_code, is_cancelled,
+    Backend, DirNode, Entries, Fields, Filesystem, FilesystemKind, Identity, Kind as EntryKind,
+    NameBuf, Profile, error_code, is_cancelled,
 };
 
 use crate::directories::{BackendSetting, Directories, backend};
@@ -100,7 +100,11 @@ impl Kind for Enumerate {
     fn declare(&self, config: Option<&EnumerateConfig>, ports: &mut Declare<'_>) -> Self::Ports {
         if let Some(config) = config {
             if config.roots.is_empty() {
-                ports.problem("roots", "no root", Some("add a path, such as roots = [\".\"]".to_owned()));
+                ports.problem(
+                    "roots",
+                    "no root",
+                    Some("add a path, such as roots = [\".\"]".to_owned()),
+                );
             }
             Excludes::compile(&config.exclude, |place, message| {
                 ports.problem(&format!("exclude[{place}]"), message, None);
@@ -109,7 +113,12 @@ impl Kind for Enumerate {
         ports.output(DEFAULT_OUTPUT, Properties::default())
     }
 
-    fn open(&self, config: EnumerateConfig, output: Self::Ports, stage: &mut Opening<'_>) -> Result<(), StageError> {
+    fn open(
+        &self,
+        config: EnumerateConfig,
+        output: Self::Ports,
+        stage: &mut Opening<'_>,
+    ) -> Result<(), StageError> {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
         let roots = Roots::open(&config, &directories)?;
@@ -166,8 +175,13 @@ enum First {
 impl Roots {
     fn open(config: &EnumerateConfig, directories: &Directories) -> Result<Roots, StageError> {
         // A nested root adds nothing where nothing keeps the outer one from reaching it.
-        let unrestricted = config.max_depth.is_none() && !config.one_file_system && config.exclude.is_empty();
-        let mut roots = Roots { directories: Vec::new(), identities: Vec::new(), first: Vec::new() };
+        let unrestricted =
+            config.max_depth.is_none() && !config.one_file_system && config.exclude.is_empty();
+        let mut roots = Roots {
+            directories: Vec::new(),
+            identities: Vec::new(),
+            first: Vec::new(),
+        };
         for path in merge_roots(&config.roots, unrestricted) {
             roots.add(path, directories)?;
         }
@@ -182,23 +196,29 @@ impl Roots {
                     directories.note_filesystem(filesystem);
                 }
                 self.identities.extend(node.identity().copied());
-                self.first.push(First::Row(Arc::clone(&node), itself, EntryKind::Directory));
+                self.first
+                    .push(First::Row(Arc::clone(&node), itself, EntryKind::Directory));
                 self.directories.push(node);
                 return Ok(());
             }
             Err(error) => error,
         };
-        let fatal = |error: &io::Error| StageError::failed(format!("root {}: {error}", path.display()));
+        let fatal =
+            |error: &io::Error| StageError::failed(format!("root {}: {error}", path.display()));
         let found = std::fs::symlink_metadata(path).map_err(|error| fatal(&error))?;
         let kind = entry_kind(found.file_type());
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(fatal(&error));
         };
         let name = NameBuf::new(name.as_encoded_bytes()).map_err(StageError::failed)?;
-        let parent = directories.handles.open_root(parent).map_err(|error| fatal(&error))?;
+        let parent = directories
+            .handles
+            .open_root(parent)
+            .map_err(|error| fatal(&error))?;
         self.first.push(First::Row(parent, name, kind));
         if kind == EntryKind::Directory {
-            self.first.push(First::Unreadable(DirNode::root(path), error));
+            self.first
+                .push(First::Unreadable(DirNode::root(path), error));
         }
         Ok(())
     }
@@ -252,7 +272,10 @@ impl Pending {
     fn new(follows_links: bool) -> Pending {
         let mut batch = EntryBatch::with_capacity(BATCH);
         batch.set_follows_links(follows_links);
-        Pending { batch, since: Instant::now() }
+        Pending {
+            batch,
+            since: Instant::now(),
+        }
     }
 }
 
@@ -275,9 +298,13 @@ impl Actor for EnumerateWorker {
         for first in std::mem::take(&mut self.first) {
             match first {
                 First::Row(directory, name, kind) => {
-                    self.pending.batch.extend(&directory, |entries| entries.push(name.as_name().as_bytes(), Some(kind), 0));
+                    self.pending.batch.extend(&directory, |entries| {
+                        entries.push(name.as_name().as_bytes(), Some(kind), 0)
+                    });
                 }
-                First::Unreadable(node, error) => self.directory_failed(&node, 0, "open", &error)?,
+                First::Unreadable(node, error) => {
+                    self.directory_failed(&node, 0, "open", &error)?
+                }
             }
         }
         loop {
@@ -305,7 +332,10 @@ impl EnumerateWorker {
         if self.pending.batch.is_empty() {
             return Ok(());
         }
-        let full = std::mem::replace(&mut self.pending, Pending::new(self.scan.config.follow_symlinks));
+        let full = std::mem::replace(
+            &mut self.pending,
+            Pending::new(self.scan.config.follow_symlinks),
+        );
         self.out.send(full.batch)
     }
 
@@ -322,7 +352,11 @@ impl EnumerateWorker {
         if max_depth.is_some_and(|max| node.depth() >= max) {
             return self.skip(node);
         }
-        let mut listing = match scan.directories.handles.list(node, &|| scan.context.is_stopping()) {
+        let mut listing = match scan
+            .directories
+            .handles
+            .list(node, &|| scan.context.is_stopping())
+        {
             Ok(listing) => listing,
             Err(error) if is_cancelled(&error) => return Err(StageError::Stopped(Stop::Cancelled)),
             Err(error) => return self.directory_failed(node, 0, "open", &error),
@@ -338,7 +372,10 @@ impl EnumerateWorker {
         loop {
             let start = self.pending.batch.len();
             let more = match scan.excludes.any() {
-                false => self.pending.batch.extend(node, |entries| listing.read(entries)),
+                false => self
+                    .pending
+                    .batch
+                    .extend(node, |entries| listing.read(entries)),
                 true => {
                     self.scratch.clear();
                     let more = listing.read(&mut self.scratch);
@@ -376,7 +413,9 @@ impl EnumerateWorker {
                 excluded += 1;
             }
         }
-        self.pending.batch.append_range(node, scratch, start..scratch.len());
+        self.pending
+            .batch
+            .append_range(node, scratch, start..scratch.len());
         self.scan.excluded.add(excluded);
     }
 
@@ -397,7 +436,10 @@ impl EnumerateWorker {
             let kind = match listed {
                 Some(kind) => kind,
                 // The file system does not tell the kind with the name.
-                None => match scan.backend.stat(handle, entries.name(index), Fields::KIND, false) {
+                None => match scan
+                    .backend
+                    .stat(handle, entries.name(index), Fields::KIND, false)
+                {
                     Ok(metadata) => metadata.kind().unwrap_or(EntryKind::Other),
                     // The stage that stats it will meet the same and report it.
                     Err(_) => continue,
@@ -406,7 +448,9 @@ impl EnumerateWorker {
             match kind {
                 EntryKind::Directory => plain.push(entries.name(index).as_bytes(), None, 0),
                 EntryKind::Symlink if follow => {
-                    let target = scan.backend.stat(handle, entries.name(index), Fields::KIND, true);
+                    let target = scan
+                        .backend
+                        .stat(handle, entries.name(index), Fields::KIND, true);
                     if target.is_ok_and(|target| target.kind() == Some(EntryKind::Directory)) {
                         followed.push(entries.name(index).as_bytes(), None, 0);
                     }
@@ -423,7 +467,11 @@ impl EnumerateWorker {
     }
 
     /// Whether a directory that has just been opened is to be read.
-    fn admit(&mut self, node: &Arc<DirNode>, handle: &statline_platform::Handle) -> Result<Admission, StageError> {
+    fn admit(
+        &mut self,
+        node: &Arc<DirNode>,
+        handle: &statline_platform::Handle,
+    ) -> Result<Admission, StageError> {
         let (Some(parent), Some(identity)) = (node.parent(), node.identity()) else {
             return Ok(Admission::Enter);
         };
@@ -431,9 +479,9 @@ impl EnumerateWorker {
             // It is a root itself, and read as that.
             return Ok(Admission::Elsewhere);
         }
-        let crosses = parent
-            .identity()
-            .is_some_and(|above| above.device != identity.device || above.mount_id != identity.mount_id);
+        let crosses = parent.identity().is_some_and(|above| {
+            above.device != identity.device || above.mount_id != identity.mount_id
+        });
         if (crosses || node.is_followed()) && is_loop(node, identity) {
             let error = io::Error::other("the directory is one of those above it");
             let record = record(node, "open", "LOOP", &error);
@@ -447,7 +495,9 @@ impl EnumerateWorker {
             }
             let pseudo = |profile: &Profile| profile.pseudo;
             if self.scan.config.skip_pseudo
-                && self.filesystem(identity, handle).is_some_and(|filesystem| pseudo(filesystem.profile()))
+                && self
+                    .filesystem(identity, handle)
+                    .is_some_and(|filesystem| pseudo(filesystem.profile()))
             {
                 return Ok(Admission::Skip);
             }
@@ -459,17 +509,30 @@ impl EnumerateWorker {
     }
 
     /// Whether a directory is where a file server shows its snapshots. The names mean nothing on other file systems.
-    fn is_snapshots(&mut self, node: &DirNode, identity: &Identity, handle: &statline_platform::Handle) -> bool {
+    fn is_snapshots(
+        &mut self,
+        node: &DirNode,
+        identity: &Identity,
+        handle: &statline_platform::Handle,
+    ) -> bool {
         let on: &[FilesystemKind] = match node.name().as_bytes() {
             b".snapshot" => &[FilesystemKind::Nfs],
             b".zfs" => &[FilesystemKind::Zfs, FilesystemKind::Nfs],
             _ => return false,
         };
-        self.filesystem(identity, handle).is_some_and(|filesystem| on.contains(&filesystem.kind()))
+        self.filesystem(identity, handle)
+            .is_some_and(|filesystem| on.contains(&filesystem.kind()))
     }
 
-    fn filesystem(&mut self, identity: &Identity, handle: &statline_platform::Handle) -> Option<Filesystem> {
-        *self.filesystems.entry(identity.device).or_insert_with(|| Filesystem::of(handle).ok())
+    fn filesystem(
+        &mut self,
+        identity: &Identity,
+        handle: &statline_platform::Handle,
+    ) -> Option<Filesystem> {
+        *self
+            .filesystems
+            .entry(identity.device)
+            .or_insert_with(|| Filesystem::of(handle).ok())
     }
 
     fn skip(&mut self, node: &Arc<DirNode>) -> Result<(), StageError> {
@@ -484,12 +547,23 @@ impl EnumerateWorker {
         operation: &'static str,
         error: &io::Error,
     ) -> Result<(), StageError> {
-        self.out.errors().report(record(node, operation, error_code(error), error))?;
+        self.out
+            .errors()
+            .report(record(node, operation, error_code(error), error))?;
         self.end(node, entries, DirectoryStatus::Failed)
     }
 
-    fn end(&mut self, node: &Arc<DirNode>, entries: u64, status: DirectoryStatus) -> Result<(), StageError> {
-        self.pending.batch.push_end(DirectoryEnd { directory: Arc::clone(node), entries, status });
+    fn end(
+        &mut self,
+        node: &Arc<DirNode>,
+        entries: u64,
+        status: DirectoryStatus,
+    ) -> Result<(), StageError> {
+        self.pending.batch.push_end(DirectoryEnd {
+            directory: Arc::clone(node),
+            entries,
+            status,
+        });
         self.flush_if_due()
     }
 }
@@ -503,7 +577,9 @@ enum Admission {
 }
 
 fn is_loop(node: &DirNode, identity: &Identity) -> bool {
-    node.ancestors().skip(1).any(|above| above.identity() == Some(identity))
+    node.ancestors()
+        .skip(1)
+        .any(|above| above.identity() == Some(identity))
 }
 
 fn record(
@@ -512,5 +588,11 @@ fn record(
     code: impl Into<std::borrow::Cow<'static, str>>,
     error: &io::Error,
 ) -> ErrorRecord {
-    ErrorRecord::new(operation, node.path_bytes(), code, error.to_string(), Scope::Subtree)
+    ErrorRecord::new(
+        operation,
+        node.path_bytes(),
+        code,
+        error.to_string(),
+        Scope::Subtree,
+    )
 }

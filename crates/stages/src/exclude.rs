@@ -33,7 +33,9 @@ impl Excludes {
                 .backslash_escape(true)
                 .build();
             match glob {
-                Ok(_) if trimmed.is_empty() => wrong(place, "an empty pattern matches nothing".to_owned()),
+                Ok(_) if trimmed.is_empty() => {
+                    wrong(place, "an empty pattern matches nothing".to_owned())
+                }
                 Ok(glob) => {
                     sets[usize::from(about_paths) + 2 * usize::from(only_directories)].add(glob);
                 }
@@ -47,7 +49,14 @@ impl Excludes {
                 GlobSet::empty()
             })
         });
-        Excludes { names, paths, directory_names, directory_paths, any_paths, any: !patterns.is_empty() }
+        Excludes {
+            names,
+            paths,
+            directory_names,
+            directory_paths,
+            any_paths,
+            any: !patterns.is_empty(),
+        }
     }
 
     /// Whether there is any pattern.
@@ -61,7 +70,11 @@ impl Excludes {
         if !self.any_paths {
             return;
         }
-        let components: Vec<_> = directory.ancestors().take_while(|node| !node.is_root()).map(DirNode::name).collect();
+        let components: Vec<_> = directory
+            .ancestors()
+            .take_while(|node| !node.is_root())
+            .map(DirNode::name)
+            .collect();
         for name in components.iter().rev() {
             out.extend_from_slice(name.as_bytes());
             out.push(b'/');
@@ -72,7 +85,9 @@ impl Excludes {
     /// [`write_prefix`](Excludes::write_prefix) wrote, and holds it again afterwards.
     pub(crate) fn matches(&self, prefix: &mut Vec<u8>, name: Name<'_>, is_directory: bool) -> bool {
         let file_name = os_str(name.as_bytes());
-        if self.names.is_match(file_name) || (is_directory && self.directory_names.is_match(file_name)) {
+        if self.names.is_match(file_name)
+            || (is_directory && self.directory_names.is_match(file_name))
+        {
             return true;
         }
         if !self.any_paths {
@@ -81,7 +96,8 @@ impl Excludes {
         let length = prefix.len();
         prefix.extend_from_slice(name.as_bytes());
         let path = os_str(prefix);
-        let matches = self.paths.is_match(path) || (is_directory && self.directory_paths.is_match(path));
+        let matches =
+            self.paths.is_match(path) || (is_directory && self.directory_paths.is_match(path));
         prefix.truncate(length);
         matches
     }

@@ -42,7 +42,11 @@ impl Serialize for StatFields {
 impl<'de> Deserialize<'de> for StatFields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<StatFields, D::Error> {
         let names = Vec::<FieldName>::deserialize(deserializer)?;
-        Ok(StatFields::new(names.into_iter().fold(Fields::empty(), |set, name| set | name.0)))
+        Ok(StatFields::new(
+            names
+                .into_iter()
+                .fold(Fields::empty(), |set, name| set | name.0),
+        ))
     }
 }
 
@@ -73,7 +77,10 @@ impl JsonSchema for StatFields {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let names: Vec<&str> = ["basic", "all"].into_iter().chain(Fields::ALL.names()).collect();
+        let names: Vec<&str> = ["basic", "all"]
+            .into_iter()
+            .chain(Fields::ALL.names())
+            .collect();
         schemars::json_schema!({ "type": "array", "items": { "type": "string", "enum": names } })
     }
 }

@@ -29,13 +29,22 @@ pub(crate) struct Siblings {
 
 impl Siblings {
     pub(crate) fn new(parent: &Arc<DirNode>, names: Entries, followed: bool) -> Siblings {
-        Siblings { parent: Arc::clone(parent), names, followed, next: 0 }
+        Siblings {
+            parent: Arc::clone(parent),
+            names,
+            followed,
+            next: 0,
+        }
     }
 
     fn take(&mut self) -> Arc<DirNode> {
         let name = self.names.name(self.next);
         self.next += 1;
-        if self.followed { DirNode::child_followed(&self.parent, name) } else { DirNode::child(&self.parent, name) }
+        if self.followed {
+            DirNode::child_followed(&self.parent, name)
+        } else {
+            DirNode::child(&self.parent, name)
+        }
     }
 
     fn len(&self) -> usize {
@@ -85,7 +94,11 @@ impl Frontier {
         roots.into_iter().for_each(|root| shared.roots.push(root));
         own.into_iter()
             .enumerate()
-            .map(|(place, own)| LocalFrontier { shared: Arc::clone(&shared), own, place })
+            .map(|(place, own)| LocalFrontier {
+                shared: Arc::clone(&shared),
+                own,
+                place,
+            })
             .collect()
     }
 
@@ -102,7 +115,9 @@ impl LocalFrontier {
     /// Adds directories found in one that is being read.
     pub(crate) fn push(&mut self, siblings: Siblings) {
         if siblings.len() > 0 {
-            self.shared.pending.fetch_add(siblings.len(), Ordering::SeqCst);
+            self.shared
+                .pending
+                .fetch_add(siblings.len(), Ordering::SeqCst);
             self.own.push(siblings);
             self.shared.wake_sleepers();
         }
@@ -123,7 +138,11 @@ impl LocalFrontier {
                 return Next::Directory(self.take_one(siblings));
             }
         }
-        if self.shared.pending.load(Ordering::SeqCst) == 0 { Next::End } else { Next::Nothing }
+        if self.shared.pending.load(Ordering::SeqCst) == 0 {
+            Next::End
+        } else {
+            Next::Nothing
+        }
     }
 
     /// Takes the first of some siblings; the rest waits here, where others can find it.

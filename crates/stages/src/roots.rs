@@ -30,7 +30,10 @@ impl Serialize for RootPath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0.to_str() {
             Some(path) => serializer.serialize_str(path),
-            None => serializer.collect_map([("base64", BASE64_STANDARD.encode(self.0.as_os_str().as_encoded_bytes()))]),
+            None => serializer.collect_map([(
+                "base64",
+                BASE64_STANDARD.encode(self.0.as_os_str().as_encoded_bytes()),
+            )]),
         }
     }
 }
@@ -43,13 +46,19 @@ impl<'de> Deserialize<'de> for RootPath {
             type Value = RootPath;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a path such as \"/data\", or { base64 = \"…\" } for one that is not UTF-8")
+                f.write_str(
+                    "a path such as \"/data\", or { base64 = \"…\" } for one that is not UTF-8",
+                )
             }
 
             fn visit_str<E: de::Error>(self, path: &str) -> Result<RootPath, E> {
                 match path {
-                    "" => Err(E::custom("an empty path names nothing; write \".\" for the current directory")),
-                    path if path.contains('\0') => Err(E::custom("a path cannot hold a NUL character")),
+                    "" => Err(E::custom(
+                        "an empty path names nothing; write \".\" for the current directory",
+                    )),
+                    path if path.contains('\0') => {
+                        Err(E::custom("a path cannot hold a NUL character"))
+                    }
                     path => Ok(RootPath::new(path)),
                 }
             }
@@ -61,11 +70,17 @@ impl<'de> Deserialize<'de> for RootPath {
                 if key != "base64" {
                     return Err(de::Error::unknown_field(&key, &["base64"]));
                 }
-                let bytes = BASE64_STANDARD.decode(text).map_err(|error| de::Error::custom(format!("not base64: {error}")))?;
+                let bytes = BASE64_STANDARD
+                    .decode(text)
+                    .map_err(|error| de::Error::custom(format!("not base64: {error}")))?;
                 if bytes.is_empty() || bytes.contains(&0) {
-                    return Err(de::Error::custom("a path is not empty and holds no NUL byte"));
+                    return Err(de::Error::custom(
+                        "a path is not empty and holds no NUL byte",
+                    ));
                 }
-                path_from_bytes(bytes).map(RootPath).ok_or_else(|| de::Error::custom("not a path of this system"))
+                path_from_bytes(bytes)
+                    .map(RootPath)
+                    .ok_or_else(|| de::Error::custom("not a path of this system"))
             }
         }
 
@@ -81,7 +96,9 @@ fn path_from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
 
 #[cfg(not(unix))]
 fn path_from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
-    String::from_utf8(bytes).ok().map(|path| PathBuf::from(OsString::from(path)))
+    String::from_utf8(bytes)
+        .ok()
+        .map(|path| PathBuf::from(OsString::from(path)))
 }
 
 impl JsonSchema for RootPath {
@@ -104,7 +121,10 @@ impl JsonSchema for RootPath {
 ///
 /// A root that does not exist is kept, so that opening it tells.
 pub(crate) fn merge_roots(roots: &[RootPath], nested: bool) -> Vec<&Path> {
-    let resolved: Vec<Option<PathBuf>> = roots.iter().map(|root| root.0.canonicalize().ok()).collect();
+    let resolved: Vec<Option<PathBuf>> = roots
+        .iter()
+        .map(|root| root.0.canonicalize().ok())
+        .collect();
     let covers = |other: usize, this: usize| match (&resolved[other], &resolved[this]) {
         (Some(a), Some(b)) if a == b => other < this,
         (Some(a), Some(b)) => nested && b.starts_with(a),

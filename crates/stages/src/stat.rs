@@ -11,11 +11,13 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
-    Actor, Context, Counter, DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort, Kind, Opening,
-    Order, Outlet, OutputPort, Properties, Scope, StageError, Stop, ThreadSetting, Threading,
+    Actor, Context, Counter, DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort,
+    Kind, Opening, Order, Outlet, OutputPort, Properties, Scope, StageError, Stop, ThreadSetting,
+    Threading,
 };
 use statline_platform::{
-    Backend, DirNode, Fields, Filesystem, Kind as EntryKind, Metadata, Name, error_code, is_cancelled,
+    Backend, DirNode, Fields, Filesystem, Kind as EntryKind, Metadata, Name, error_code,
+    is_cancelled,
 };
 
 use crate::directories::{BackendSetting, Directories, backend};
@@ -51,13 +53,18 @@ impl Kind for Stat {
     }
 
     fn declare(&self, config: Option<&StatConfig>, ports: &mut Declare<'_>) -> Self::Ports {
-        let order = ports.incoming(DEFAULT_INPUT).map_or(Order::Unknown, |stream| stream.properties.order.clone());
+        let order = ports
+            .incoming(DEFAULT_INPUT)
+            .map_or(Order::Unknown, |stream| stream.properties.order.clone());
         let mut fields: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
         if let Some(config) = config {
             fields.extend(config.fields.to_fields().names().map(str::to_owned));
             fields.extend(config.targets.then(|| "target".to_owned()));
         }
-        (ports.input(DEFAULT_INPUT), ports.output(DEFAULT_OUTPUT, Properties { order, fields }))
+        (
+            ports.input(DEFAULT_INPUT),
+            ports.output(DEFAULT_OUTPUT, Properties { order, fields }),
+        )
     }
 
     fn open(
@@ -177,21 +184,31 @@ impl StatWorker {
     ) -> Result<(), StageError> {
         let entries = batch.entries();
         let context = &self.context;
-        let pinned = match self.directories.handles.pin(directory, &|| context.is_stopping()) {
+        let pinned = match self
+            .directories
+            .handles
+            .pin(directory, &|| context.is_stopping())
+        {
             Ok(pinned) => pinned,
             Err(error) => return self.group_failed(batch, directory, &error),
         };
         if self.order.len() > 1 && likes_inode_order(&mut self.inode_order, directory, &pinned) {
-            self.order.sort_unstable_by_key(|&index| entries.inode_hint(index as usize));
+            self.order
+                .sort_unstable_by_key(|&index| entries.inode_hint(index as usize));
         }
         let mut errors = Vec::new();
         let follow = batch.follows_links();
-        self.backend.stat_each(&pinned, entries, &self.order, self.fields, follow, &mut |index, result| {
-            match result {
+        self.backend.stat_each(
+            &pinned,
+            entries,
+            &self.order,
+            self.fields,
+            follow,
+            &mut |index, result| match result {
                 Ok(found) => metadata[index as usize] = found,
                 Err(error) => errors.push((index, error)),
-            }
-        });
+            },
+        );
         if follow {
             // A link that leads nowhere is described itself, as `find -L` does.
             errors.retain(|(index, _)| {
@@ -206,17 +223,34 @@ impl StatWorker {
         // Reporting may wait for a full channel; whoever waits holds no directory.
         drop(pinned);
         for (index, error) in errors {
-            self.entry_failed(directory, entries.name(index as usize), index, "stat", &error)?;
+            self.entry_failed(
+                directory,
+                entries.name(index as usize),
+                index,
+                "stat",
+                &error,
+            )?;
         }
         Ok(())
     }
 
-    fn group_failed(&mut self, batch: &EntryBatch, directory: &Arc<DirNode>, error: &io::Error) -> Result<(), StageError> {
+    fn group_failed(
+        &mut self,
+        batch: &EntryBatch,
+        directory: &Arc<DirNode>,
+        error: &io::Error,
+    ) -> Result<(), StageError> {
         if is_cancelled(error) {
             return Err(StageError::Stopped(Stop::Cancelled));
         }
         for index in std::mem::take(&mut self.order) {
-            self.entry_failed(directory, batch.entries().name(index as usize), index, "open", error)?;
+            self.entry_failed(
+                directory,
+                batch.entries().name(index as usize),
+                index,
+                "open",
+                error,
+            )?;
         }
         Ok(())
     }
@@ -237,7 +271,13 @@ impl StatWorker {
         }
         let mut path = Vec::new();
         directory.write_entry_path(name, &mut path);
-        let record = ErrorRecord::new(operation, path, error_code(error), error.to_string(), Scope::Entry);
+        let record = ErrorRecord::new(
+            operation,
+            path,
+            error_code(error),
+            error.to_string(),
+            Scope::Entry,
+        );
         self.out.errors().report(record)
     }
 
@@ -249,7 +289,11 @@ impl StatWorker {
             let links = range.clone().any(|row| is_link(&records.metadata()[row]));
             let context = &self.context;
             let pinned = match links {
-                true => self.directories.handles.pin(directory, &|| context.is_stopping()).map(Some),
+                true => self
+                    .directories
+                    .handles
+                    .pin(directory, &|| context.is_stopping())
+                    .map(Some),
                 false => Ok(None),
             };
             for row in range {
@@ -258,7 +302,9 @@ impl StatWorker {
                     let read = match &pinned {
                         Ok(Some(pinned)) => self.backend.read_link(pinned, name, &mut bytes),
                         Ok(None) => Ok(()),
-                        Err(error) if is_cancelled(error) => return Err(StageError::Stopped(Stop::Cancelled)),
+                        Err(error) if is_cancelled(error) => {
+                            return Err(StageError::Stopped(Stop::Cancelled));
+                        }
                         Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
                     };
                     if let Err(error) = read {
@@ -269,7 +315,9 @@ impl StatWorker {
             }
         }
         let mut start = 0;
-        let targets = ends.into_iter().map(|end| &bytes[std::mem::replace(&mut start, end)..end]);
+        let targets = ends
+            .into_iter()
+            .map(|end| &bytes[std::mem::replace(&mut start, end)..end]);
         records.set_targets(targets);
         for (directory, row, error) in errors {
             let index = row as u32;
@@ -291,8 +339,10 @@ fn likes_inode_order(
     directory: &DirNode,
     handle: &statline_platform::Handle,
 ) -> bool {
-    let Some(identity) = directory.identity() else { return false };
-    *known
-        .entry(identity.device)
-        .or_insert_with(|| Filesystem::of(handle).is_ok_and(|filesystem| filesystem.profile().inode_order))
+    let Some(identity) = directory.identity() else {
+        return false;
+    };
+    *known.entry(identity.device).or_insert_with(|| {
+        Filesystem::of(handle).is_ok_and(|filesystem| filesystem.profile().inode_order)
+    })
 }

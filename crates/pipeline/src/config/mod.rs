@@ -9,22 +9,37 @@
 
 mod description;
 mod document;
+mod inputs;
 mod location;
 mod options;
 mod overrides;
 mod problem;
+mod problems;
+mod render;
+mod settings;
 mod suggest;
+mod syntax;
+mod text;
+mod tree;
 mod variables;
 
-pub use description::{PipelineSettings, ThreadSetting};
+#[cfg(test)]
+mod tests;
+
 pub use document::{ReadError, read_limited};
 pub use location::Location;
-pub use problem::{Problem, Problems, Severity};
+pub use problem::{Problem, Severity};
+pub use problems::Problems;
+pub use settings::{PipelineSettings, ThreadSetting};
 pub use variables::Environment;
 
-#[expect(unused_imports, reason = "the graph will use them")]
-pub(crate) use description::{InputDescription, JobDescription, StageDescription, describe};
-#[expect(unused_imports, reason = "the graph will use them")]
-pub(crate) use options::{StageOptions, field_names};
-#[expect(unused_imports, reason = "the graph will use it")]
-pub(crate) use suggest::did_you_mean;
+#[expect(
+    unused_imports,
+    reason = "the graph, which reads the description, is not there yet"
+)]
+pub(crate) use {
+    description::{JobDescription, StageDescription, describe},
+    inputs::InputDescription,
+    options::{StageOptions, field_names},
+    suggest::did_you_mean,
+};
