@@ -5,6 +5,7 @@
 mod batch;
 mod csv;
 mod directories;
+mod encode;
 mod entry_batch;
 mod enumerate;
 mod exclude;
@@ -28,6 +29,7 @@ mod record_batch;
 mod registration;
 mod roots;
 mod row;
+mod row_input;
 mod run_start;
 mod stat;
 mod summary;
