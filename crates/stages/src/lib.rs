@@ -23,3 +23,15 @@ pub use record_batch::{Change, RecordBatch};
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
 pub use stat::{Stat, StatConfig};
+
+use statline_pipeline::Registry;
+
+/// Adds every kind of stage in this crate.
+///
+/// # Panics
+/// If one of their names is taken in the registry.
+pub fn register(registry: &mut Registry) {
+    registry.register("enumerate", Enumerate);
+    registry.register("batch", Batch);
+    registry.register("stat", Stat);
+}
