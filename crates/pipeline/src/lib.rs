@@ -1,15 +1,71 @@
 //! Stages on threads of their own, joined by bounded channels.
+//!
+//! The framework knows stages, ports, channels and threads, and nothing of files. A job is described in TOML
+//! ([`Job::parse`], with the kinds of stage in a [`Registry`]) or assembled in Rust ([`Builder`]); both end in the same
+//! checked graph. Running it gives a [`RunReport`]: whether the result is complete, where the time went, which stage
+//! held the run back.
+//!
+//! Three things are kept, whatever stages do:
+//!
+//! * memory between stages is bounded in messages and in bytes;
+//! * a stream that was cut never passes for one that ended, and nothing is published in a run that failed;
+//! * the first fault is the one that is reported.
+//!
+//! The library touches nothing global: no signal handlers, no environment, no thread pools of others.
+
 #![forbid(unsafe_code)]
 
-#[expect(
-    dead_code,
-    reason = "the graph, which reads the description, is not there yet"
-)]
+mod builder;
+mod cancel;
 mod config;
+mod declare;
+mod diagram;
+mod edge;
+mod error;
+mod error_record;
+mod fault;
+mod graph;
+mod job;
+mod kind;
+mod limit;
+mod message;
+mod meter;
+mod opening;
+mod outcome;
+mod port;
 mod quantity;
+mod registry;
+mod report;
+mod results;
+mod run;
+mod shape;
+mod stage;
+mod stream;
+pub mod testing;
 
+pub use builder::{Builder, NewStage, OutputRef, StageRef};
+pub use cancel::CancelHandle;
 pub use config::{
     Environment, Location, PipelineSettings, Problem, Problems, ReadError, Severity, ThreadSetting,
     read_limited,
 };
+pub use declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ERRORS_OUTPUT, InputPort, OutputPort};
+pub use error::{StageError, Stop};
+pub use error_record::{ErrorCount, ErrorRecord, Errors, Scope};
+pub use fault::{Fault, FaultKind};
+pub use job::Job;
+pub use kind::{Kind, Threading};
+pub use limit::Limit;
+pub use message::Message;
+pub use meter::Counter;
+pub use opening::{Context, Endpoints, Opening};
+pub use outcome::{Outcome, PublishOrder, Publisher, StageErrors, Verdict};
+pub use port::{Inlet, Outlet, Received};
 pub use quantity::{ByteSize, ParseQuantityError, Period};
+pub use registry::{KindInfo, Registration, Registry};
+pub use report::{EdgeReport, Latency, REPORT_SCHEMA, RunReport, Snapshot, StageReport};
+pub use results::Results;
+pub use run::{Monitor, Run};
+pub use shape::Options;
+pub use stage::{Actor, Sink, Source, Transform};
+pub use stream::{Order, Properties, Stream};

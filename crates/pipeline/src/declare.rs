@@ -1,0 +1,208 @@
+//! The first step of a stage: from its configuration and what comes in, name and type the ports.
+//!
+//! One thing must stay true: declaring is pure. It opens nothing and touches nothing, so that `validate` can do
+//! exactly what `run` does.
+
+use std::any::Any;
+use std::marker::PhantomData;
+
+use crate::config::{Location, Problem, ThreadSetting};
+use crate::edge::{Capacity, Edge};
+use crate::stream::MessageType;
+use crate::{Message, Order, Properties, Stream};
+
+/// The name of an input port that a job need not spell out.
+pub const DEFAULT_INPUT: &str = "in";
+/// The name of an output port that a job need not spell out.
+pub const DEFAULT_OUTPUT: &str = "out";
+/// The output port for [`ErrorRecord`](crate::ErrorRecord)s that every stage has.
+pub const ERRORS_OUTPUT: &str = "errors";
+
+/// A declared input port; [`Endpoints::input`](crate::Endpoints::input) turns it into an [`Inlet`](crate::Inlet).
+pub struct InputPort<T> {
+    pub(crate) index: usize,
+    message: PhantomData<fn() -> T>,
+}
+
+/// A declared output port; [`Endpoints::output`](crate::Endpoints::output) turns it into an
+/// [`Outlet`](crate::Outlet).
+pub struct OutputPort<T> {
+    pub(crate) index: usize,
+    message: PhantomData<fn() -> T>,
+}
+
+/// Makes the channel of an input port whose type the graph does not know.
+pub(crate) type MakeEdge =
+    fn(Capacity) -> (Box<dyn Any + Send>, std::sync::Arc<crate::edge::Ledger>);
+
+fn make_edge<T: Message>(
+    capacity: Capacity,
+) -> (Box<dyn Any + Send>, std::sync::Arc<crate::edge::Ledger>) {
+    let edge = Edge::<T>::new(capacity);
+    let ledger = std::sync::Arc::clone(edge.ledger());
+    (Box::new(edge), ledger)
+}
+
+pub(crate) struct DeclaredInput {
+    pub(crate) name: &'static str,
+    pub(crate) accepts: Vec<MessageType>,
+    pub(crate) make_edge: MakeEdge,
+}
+
+pub(crate) struct DeclaredOutput {
+    pub(crate) name: &'static str,
+    pub(crate) stream: Stream,
+}
+
+/// What a stage declared.
+#[derive(Default)]
+pub(crate) struct Declaration {
+    pub(crate) inputs: Vec<DeclaredInput>,
+    pub(crate) outputs: Vec<DeclaredOutput>,
+    pub(crate) holds_everything: bool,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// Collects what a stage declares, and tells it what comes in.
+pub struct Declare<'a> {
+    stage: &'a str,
+    location: &'a Location,
+    incoming: &'a [(String, Stream)],
+    threads: ThreadSetting,
+    pub(crate) declaration: Declaration,
+}
+
+impl<'a> Declare<'a> {
+    pub(crate) fn new(
+        stage: &'a str,
+        location: &'a Location,
+        incoming: &'a [(String, Stream)],
+        threads: ThreadSetting,
+    ) -> Declare<'a> {
+        Declare {
+            stage,
+            location,
+            incoming,
+            threads,
+            declaration: Declaration::default(),
+        }
+    }
+
+    /// What is connected to an input port, if anything sound is.
+    pub fn incoming(&self, port: &str) -> Option<&'a Stream> {
+        self.incoming
+            .iter()
+            .find(|(name, _)| name == port)
+            .map(|(_, stream)| stream)
+    }
+
+    /// On how many threads the stage will run.
+    pub fn threads(&self) -> ThreadSetting {
+        self.threads
+    }
+
+    /// Declares an input port for messages of type `T`.
+    pub fn input<T: Message>(&mut self, name: &'static str) -> InputPort<T> {
+        let index = self.declaration.inputs.len();
+        self.declaration.inputs.push(DeclaredInput {
+            name,
+            accepts: vec![MessageType::of::<T>()],
+            make_edge: make_edge::<T>,
+        });
+        InputPort {
+            index,
+            message: PhantomData,
+        }
+    }
+
+    /// Adds a type that the port declared last would take as well, had it been connected: only for the error message
+    /// of a stage that chooses the type of a port by what comes in.
+    pub fn or_takes<T: Message>(&mut self) {
+        if let Some(input) = self.declaration.inputs.last_mut() {
+            input.accepts.push(MessageType::of::<T>());
+        }
+    }
+
+    /// Declares an output port for messages of type `T`, and what the stage vouches for.
+    ///
+    /// An order is taken back by the framework where the stage runs on several threads.
+    pub fn output<T: Message>(
+        &mut self,
+        name: &'static str,
+        mut properties: Properties,
+    ) -> OutputPort<T> {
+        if self.threads != ThreadSetting::Count(1) {
+            let threads = match self.threads {
+                ThreadSetting::Auto => "several threads".to_owned(),
+                ThreadSetting::Count(count) => format!("{count} threads"),
+            };
+            properties.order = properties
+                .order
+                .lost(format!("stage {:?} runs on {threads}", self.stage));
+        }
+        let index = self.declaration.outputs.len();
+        self.declaration.outputs.push(DeclaredOutput {
+            name,
+            stream: Stream {
+                message: MessageType::of::<T>(),
+                properties,
+            },
+        });
+        OutputPort {
+            index,
+            message: PhantomData,
+        }
+    }
+
+    /// States that the stage sends nothing before it has received everything, as a sort does.
+    pub fn holds_everything(&mut self) {
+        self.declaration.holds_everything = true;
+    }
+
+    /// Reports a problem unless what comes in on `port` is ordered by `keys`.
+    pub fn needs_order(&mut self, port: &str, keys: &[&str]) {
+        let Some(stream) = self.incoming(port) else {
+            return;
+        };
+        let message = match &stream.properties.order {
+            Order::By(have)
+                if keys
+                    .iter()
+                    .zip(have)
+                    .filter(|(want, have)| *want == have)
+                    .count()
+                    == keys.len() =>
+            {
+                return;
+            }
+            Order::By(have) => {
+                format!(
+                    "needs its input ordered by {}, but it is ordered by {}",
+                    keys.join(", "),
+                    have.join(", ")
+                )
+            }
+            Order::Lost { keys: lost, why } => format!(
+                "needs its input ordered by {}, but the order by {} is lost: {why}",
+                keys.join(", "),
+                lost.join(", ")
+            ),
+            Order::Unknown => format!(
+                "needs its input ordered by {}, but nothing orders it",
+                keys.join(", ")
+            ),
+        };
+        let location = self.location.child("inputs");
+        self.declaration.problems.push(
+            Problem::error(location, message)
+                .help(format!("put a sort by {} right before it", keys.join(", "))),
+        );
+    }
+
+    /// Reports a problem with one of the stage's options.
+    pub fn problem(&mut self, option: &str, message: impl Into<String>, help: Option<String>) {
+        let mut problem = Problem::error(self.location.child(option), message);
+        problem.help = help;
+        self.declaration.problems.push(problem);
+    }
+}

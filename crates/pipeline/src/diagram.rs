@@ -1,0 +1,74 @@
+//! A job's graph as text that other programs draw.
+
+use std::fmt::Write;
+
+use crate::Job;
+
+impl Job {
+    /// The graph as a Mermaid flowchart.
+    pub fn mermaid(&self) -> String {
+        let mut text = String::from("flowchart LR\n");
+        for (index, stage) in self.graph.stages.iter().enumerate() {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "    s{index}[\"{}\"]",
+                self.label(index, "<br/>").replace('"', "#quot;")
+            );
+            let _ = stage;
+        }
+        self.each_edge(|from, to, label| {
+            let _ = writeln!(
+                text,
+                "    s{from} -->|\"{}\"| s{to}",
+                label.replace('"', "#quot;")
+            );
+        });
+        text
+    }
+
+    /// The graph in the language of Graphviz.
+    pub fn dot(&self) -> String {
+        let quote = |label: &str| {
+            label
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace('\n', "\\n")
+        };
+        let mut text = format!(
+            "digraph \"{}\" {{\n    rankdir=LR;\n    node [shape=box];\n",
+            quote(&self.name)
+        );
+        for index in 0..self.graph.stages.len() {
+            let _ = writeln!(
+                text,
+                "    s{index} [label=\"{}\"];",
+                quote(&self.label(index, "\n"))
+            );
+        }
+        self.each_edge(|from, to, label| {
+            let _ = writeln!(text, "    s{from} -> s{to} [label=\"{}\"];", quote(label));
+        });
+        text.push_str("}\n");
+        text
+    }
+
+    fn label(&self, index: usize, line_break: &str) -> String {
+        let stage = &self.graph.stages[index];
+        if stage.name == stage.kind {
+            stage.name.clone()
+        } else {
+            format!("{}{line_break}{}", stage.name, stage.kind)
+        }
+    }
+
+    fn each_edge(&self, mut draw: impl FnMut(usize, usize, &str)) {
+        for (to, stage) in self.graph.stages.iter().enumerate() {
+            for (input, feeds) in stage.declaration.inputs.iter().zip(&stage.feeds) {
+                for feed in feeds {
+                    draw(feed.stage, to, input.accepts[0].name);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a stage's methods return when they cannot go on.
+
+use std::fmt;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a stage stopped early.
+///
+/// Only [`Failed`](StageError::Failed) is a cause; [`Stopped`](StageError::Stopped) is a consequence of something
+/// that is on record elsewhere, and never hides it.
+#[derive(Debug)]
+pub enum StageError {
+    /// A neighbour or the run told the stage to stop. Pass it on.
+    Stopped(Stop),
+    /// The stage itself cannot go on; the run fails with this as its cause if it is the first.
+    Failed(BoxError),
+}
+
+/// Who or what stopped a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The run was cancelled or has failed elsewhere.
+    Cancelled,
+    /// Everyone downstream has enough. The stage ends well.
+    Enough,
+    /// The input's channel closed though a producer had not finished: what was received is not everything.
+    Truncated,
+}
+
+impl StageError {
+    /// Ends a stage well before its input has ended: it has all it wants, and its producers may stop.
+    pub const ENOUGH: StageError = StageError::Stopped(Stop::Enough);
+
+    /// A failure: a message or an error value. Say what was tried, on what, and why it did not work.
+    pub fn failed(error: impl Into<BoxError>) -> StageError {
+        StageError::Failed(error.into())
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StageError::Stopped(Stop::Cancelled) => f.write_str("the run is stopping"),
+            StageError::Stopped(Stop::Enough) => f.write_str("nobody downstream wants more"),
+            StageError::Stopped(Stop::Truncated) => {
+                f.write_str("the input ended before its producer finished")
+            }
+            StageError::Failed(error) => {
+                write!(f, "{error}")?;
+                let mut source = error.source();
+                while let Some(cause) = source {
+                    write!(f, ": {cause}")?;
+                    source = cause.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for StageError {}

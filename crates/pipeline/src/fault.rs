@@ -1,0 +1,94 @@
+//! The first thing that went wrong in a run.
+//!
+//! A fault is recorded before the stage that caused it lets go of its ports, so that neighbours, which then see
+//! channels close, can only be consequences. One thing must stay true: the first fault is kept, whatever follows.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::CancelHandle;
+
+/// The root cause of a failed run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// The stage that failed, as the job names it.
+    pub stage: String,
+    /// How it failed.
+    pub kind: FaultKind,
+    /// What it said.
+    pub message: String,
+}
+
+/// How a stage can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// It could not start: a file that cannot be created, a root that does not exist.
+    Open,
+    /// It returned an error.
+    Error,
+    /// It panicked.
+    Panic,
+    /// It broke the framework's rules, and its output cannot be vouched for.
+    Contract,
+    /// It could not give its output its final name.
+    Publish,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = match self.kind {
+            FaultKind::Open => "could not start",
+            FaultKind::Error => "failed",
+            FaultKind::Panic => "panicked",
+            FaultKind::Contract => "broke its contract",
+            FaultKind::Publish => "could not publish",
+        };
+        write!(f, "stage {} {how}: {}", self.stage, self.message)
+    }
+}
+
+/// What all threads of a run share to know whether it goes on.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    cancel: CancelHandle,
+    failed: AtomicBool,
+    fault: Mutex<Option<Fault>>,
+}
+
+impl Health {
+    pub(crate) fn new(cancel: CancelHandle) -> Health {
+        Health {
+            cancel,
+            ..Health::default()
+        }
+    }
+
+    /// Puts a fault on record, unless one is there already, and stops the run.
+    pub(crate) fn record(&self, fault: Fault) {
+        self.fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(fault);
+        self.failed.store(true, Ordering::Release);
+    }
+
+    /// Whether every stage should stop.
+    pub(crate) fn stopping(&self) -> bool {
+        self.failed.load(Ordering::Acquire) || self.cancel.is_cancelled()
+    }
+
+    pub(crate) fn cancel_handle(&self) -> &CancelHandle {
+        &self.cancel
+    }
+
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,632 @@
+//! The checked graph of a job: every name resolved, every port typed, nothing that could hang.
+//!
+//! Both ways of describing a job, a file and the builder, end here, so both are held to the same rules. One thing must
+//! stay true: a [`Graph`] exists only if it can be wired and run as it stands.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::config::{InputDescription, Location, Problem, Problems, ThreadSetting, did_you_mean};
+use crate::declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, Declaration, ERRORS_OUTPUT};
+use crate::edge::Capacity;
+use crate::kind::{AnyConfig, ErasedKind, OpenStage};
+use crate::stream::MessageType;
+use crate::{Declare, ErrorRecord, Properties, Stream};
+
+/// A stage as described, before it is checked.
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) location: Location,
+    /// `None` when the kind is not known; that has been reported.
+    pub(crate) kind: Option<(String, Arc<dyn ErasedKind>)>,
+    /// `None` when it was wrong; that has been reported.
+    pub(crate) config: Option<AnyConfig>,
+    pub(crate) inputs: Vec<InputDescription>,
+    /// False when an input was wrong and left out; that has been reported.
+    pub(crate) inputs_complete: bool,
+    pub(crate) inputs_location: Location,
+    pub(crate) threads: ThreadSetting,
+    pub(crate) capacity: Capacity,
+    pub(crate) accept: BTreeSet<String>,
+}
+
+/// Where a message leaves a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OutputRef {
+    /// The stage's place in [`Graph::stages`].
+    pub(crate) stage: usize,
+    /// The output port's place in the declaration; `None` for `errors`.
+    pub(crate) port: Option<usize>,
+}
+
+/// A stage of a checked graph.
+pub(crate) struct GraphStage {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) threads: ThreadSetting,
+    pub(crate) capacity: Capacity,
+    pub(crate) accept: BTreeSet<String>,
+    pub(crate) declaration: Declaration,
+    pub(crate) open: OpenStage,
+    /// For each declared input port, what feeds it.
+    pub(crate) feeds: Vec<Vec<OutputRef>>,
+}
+
+/// A graph that can run. Stages stand in topological order.
+pub(crate) struct Graph {
+    pub(crate) stages: Vec<GraphStage>,
+}
+
+/// A stage half-way through the check.
+struct Checked {
+    declaration: Declaration,
+    open: Option<OpenStage>,
+    feeds: Vec<Vec<OutputRef>>,
+}
+
+impl Graph {
+    /// Checks a described graph and reports everything that is wrong with it.
+    pub(crate) fn check(mut nodes: Vec<Node>, problems: &mut Problems) -> Option<Graph> {
+        let upstream = resolve(&nodes, problems);
+        let order = topological_order(&nodes, &upstream, problems);
+        let mut checked: BTreeMap<usize, Checked> = BTreeMap::new();
+        for &index in &order {
+            let config = nodes[index].config.take();
+            if let Some(stage) =
+                declare(&nodes, index, config, &upstream[index], &checked, problems)
+            {
+                checked.insert(index, stage);
+            }
+        }
+        report_unread(&nodes, &upstream, &checked, problems);
+        report_shared_ancestors(&nodes, &order, &checked, problems);
+        if problems.has_errors() {
+            return None;
+        }
+        assemble(nodes, &order, checked)
+    }
+}
+
+impl Graph {
+    /// An output as a job writes it: `walk`, `walk.errors`.
+    pub(crate) fn output_name(&self, output: OutputRef) -> String {
+        let stage = &self.stages[output.stage];
+        match output.port.map(|port| stage.declaration.outputs[port].name) {
+            Some(DEFAULT_OUTPUT) => stage.name.clone(),
+            Some(port) => format!("{}.{port}", stage.name),
+            None => format!("{}.{ERRORS_OUTPUT}", stage.name),
+        }
+    }
+}
+
+/// For each node and each of its inputs, the node it comes from.
+type Upstream = Vec<Vec<Option<usize>>>;
+
+fn resolve(nodes: &[Node], problems: &mut Problems) -> Upstream {
+    let mut by_name = BTreeMap::new();
+    for (index, node) in nodes.iter().enumerate() {
+        if by_name.insert(node.name.as_str(), index).is_some() {
+            problems.push(Problem::error(
+                node.location.clone(),
+                format!("a stage called {:?} exists already", node.name),
+            ));
+        }
+    }
+    let mut upstream = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let mut seen = BTreeSet::new();
+        let resolved = node.inputs.iter().map(|input| {
+            let found = by_name.get(input.stage.as_str()).copied();
+            if found.is_none() {
+                let mut problem = Problem::error(
+                    input.location.clone(),
+                    format!("no stage is called {:?}", input.stage),
+                );
+                problem.help = did_you_mean(&input.stage, "stages", by_name.keys().copied());
+                problems.push(problem);
+            } else if !seen.insert((
+                &input.port,
+                &input.stage,
+                input.from_port.as_deref().unwrap_or(DEFAULT_OUTPUT),
+            )) {
+                problems.push(
+                    Problem::error(
+                        input.location.clone(),
+                        format!("{:?} is listed twice", input.stage),
+                    )
+                    .help("every message would arrive twice; list it once"),
+                );
+            }
+            found
+        });
+        upstream.push(resolved.collect());
+    }
+    upstream
+}
+
+/// Sorts the nodes so that each follows all it reads from. Nodes on or behind a cycle are left out, the cycle reported.
+fn topological_order(nodes: &[Node], upstream: &Upstream, problems: &mut Problems) -> Vec<usize> {
+    let mut missing: Vec<usize> = upstream
+        .iter()
+        .map(|inputs| inputs.iter().flatten().count())
+        .collect();
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (reader, inputs) in upstream.iter().enumerate() {
+        for &source in inputs.iter().flatten() {
+            readers[source].push(reader);
+        }
+    }
+    let mut ready: VecDeque<usize> = (0..nodes.len())
+        .filter(|&node| missing[node] == 0)
+        .collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(node) = ready.pop_front() {
+        order.push(node);
+        for &reader in &readers[node] {
+            missing[reader] -= 1;
+            if missing[reader] == 0 {
+                ready.push_back(reader);
+            }
+        }
+    }
+    let mut on_report: BTreeSet<usize> = order.iter().copied().collect();
+    for start in 0..nodes.len() {
+        if on_report.contains(&start) {
+            continue;
+        }
+        // Upstream of a node that never became ready there is always another such node: following them ends in a cycle.
+        let mut path = vec![start];
+        let mut at = start;
+        let cycle = loop {
+            let Some(next) = upstream[at]
+                .iter()
+                .flatten()
+                .copied()
+                .find(|&source| missing[source] > 0)
+            else {
+                break None;
+            };
+            if let Some(first) = path.iter().position(|&node| node == next) {
+                break Some(path.split_off(first));
+            }
+            path.push(next);
+            at = next;
+        };
+        let Some(mut cycle) = cycle else { continue };
+        if cycle.iter().any(|node| on_report.contains(node)) {
+            on_report.extend(path);
+            continue;
+        }
+        on_report.extend(path);
+        on_report.extend(cycle.iter().copied());
+        // The walk went upstream; messages go the other way. Start where the file does.
+        cycle.reverse();
+        let earliest = (0..cycle.len()).min_by_key(|&at| cycle[at]).unwrap_or(0);
+        cycle.rotate_left(earliest);
+        let mut chain: Vec<&str> = cycle
+            .iter()
+            .map(|&node| nodes[node].name.as_str())
+            .collect();
+        chain.push(&nodes[cycle[0]].name);
+        problems.push(
+            Problem::error(
+                nodes[cycle[0]].inputs_location.clone(),
+                format!("stages feed each other: {}", chain.join(" → ")),
+            )
+            .help("messages travel one way; take one of these inputs out"),
+        );
+    }
+    order
+}
+
+/// What comes in on one port: from whom, and what all of them have in common.
+struct Arrival {
+    port: String,
+    /// The input descriptions, by their place, and what each is fed by.
+    from: Vec<(usize, OutputRef, Stream)>,
+}
+
+fn declare(
+    nodes: &[Node],
+    index: usize,
+    config: Option<AnyConfig>,
+    upstream: &[Option<usize>],
+    checked: &BTreeMap<usize, Checked>,
+    problems: &mut Problems,
+) -> Option<Checked> {
+    let node = &nodes[index];
+    let (kind_name, kind) = node.kind.as_ref()?;
+    let mut all_known = node.inputs_complete;
+    let mut arrivals: Vec<Arrival> = Vec::new();
+    for (place, (input, source)) in node.inputs.iter().zip(upstream).enumerate() {
+        let port = input
+            .port
+            .clone()
+            .unwrap_or_else(|| DEFAULT_INPUT.to_owned());
+        let arrival = match arrivals.iter().position(|arrival| arrival.port == port) {
+            Some(at) => at,
+            None => {
+                arrivals.push(Arrival {
+                    port,
+                    from: Vec::new(),
+                });
+                arrivals.len() - 1
+            }
+        };
+        match source.and_then(|source| outgoing(nodes, source, input, checked, problems)) {
+            Some((output, stream)) => arrivals[arrival].from.push((place, output, stream)),
+            None => all_known = false,
+        }
+    }
+    let incoming: Vec<(String, Stream)> = arrivals
+        .iter()
+        .filter_map(|arrival| Some((arrival.port.clone(), merge(nodes, &arrival.from)?)))
+        .collect();
+
+    let mut ports = Declare::new(&node.name, &node.location, &incoming, node.threads);
+    let open = Arc::clone(kind).declare(config, &mut ports);
+    let mut declaration = ports.declaration;
+    problems.extend(std::mem::take(&mut declaration.problems));
+
+    let mut feeds = vec![Vec::new(); declaration.inputs.len()];
+    for arrival in &arrivals {
+        let Some(at) = declaration
+            .inputs
+            .iter()
+            .position(|input| input.name == arrival.port)
+        else {
+            report_unknown_port(node, kind_name, &declaration, &arrival.port, problems);
+            all_known = false;
+            continue;
+        };
+        let accepts = &declaration.inputs[at].accepts;
+        for (place, output, stream) in &arrival.from {
+            if stream.message == accepts[0] {
+                feeds[at].push(*output);
+            } else {
+                report_wrong_type(&node.inputs[*place], kind_name, accepts, stream, problems);
+                all_known = false;
+            }
+        }
+    }
+    if all_known {
+        for (input, feeds) in declaration.inputs.iter().zip(&feeds) {
+            if feeds.is_empty() {
+                problems.push(missing_input(node, kind_name, input.name));
+            }
+        }
+    }
+    Some(Checked {
+        declaration,
+        open,
+        feeds,
+    })
+}
+
+/// The output port that an input names, and what it carries.
+fn outgoing(
+    nodes: &[Node],
+    source: usize,
+    input: &InputDescription,
+    checked: &BTreeMap<usize, Checked>,
+    problems: &mut Problems,
+) -> Option<(OutputRef, Stream)> {
+    let port = input.from_port.as_deref().unwrap_or(DEFAULT_OUTPUT);
+    if port == ERRORS_OUTPUT {
+        let stream = Stream {
+            message: MessageType::of::<ErrorRecord>(),
+            properties: Properties::default(),
+        };
+        return Some((
+            OutputRef {
+                stage: source,
+                port: None,
+            },
+            stream,
+        ));
+    }
+    let declaration = &checked.get(&source)?.declaration;
+    if let Some(at) = declaration
+        .outputs
+        .iter()
+        .position(|output| output.name == port)
+    {
+        let output = OutputRef {
+            stage: source,
+            port: Some(at),
+        };
+        return Some((output, declaration.outputs[at].stream.clone()));
+    }
+    let known = declaration
+        .outputs
+        .iter()
+        .map(|output| output.name)
+        .chain([ERRORS_OUTPUT]);
+    let problem = if declaration.outputs.is_empty() && input.from_port.is_none() {
+        Problem::error(
+            input.location.clone(),
+            format!(
+                "stage {:?} has no output but its errors",
+                nodes[source].name
+            ),
+        )
+        .help(format!(
+            "to read those, write \"{}.errors\"",
+            nodes[source].name
+        ))
+    } else {
+        let mut problem = Problem::error(
+            input.location.clone(),
+            format!(
+                "stage {:?} has no output called {port:?}",
+                nodes[source].name
+            ),
+        );
+        problem.help = did_you_mean(port, "outputs", known);
+        problem
+    };
+    problems.push(problem);
+    None
+}
+
+/// What several producers of one port have in common.
+fn merge(nodes: &[Node], from: &[(usize, OutputRef, Stream)]) -> Option<Stream> {
+    let ((_, _, first), others) = from.split_first()?;
+    let mut merged = first.clone();
+    if !others.is_empty() {
+        let names: Vec<&str> = from
+            .iter()
+            .map(|(_, output, _)| nodes[output.stage].name.as_str())
+            .collect();
+        merged.properties.order = merged
+            .properties
+            .order
+            .lost(format!("{} flow together here", names.join(" and ")));
+        for (_, _, other) in others {
+            merged
+                .properties
+                .fields
+                .retain(|field| other.properties.fields.contains(field));
+        }
+    }
+    Some(merged)
+}
+
+fn report_unknown_port(
+    node: &Node,
+    kind: &str,
+    declaration: &Declaration,
+    port: &str,
+    problems: &mut Problems,
+) {
+    let known: Vec<&str> = declaration.inputs.iter().map(|input| input.name).collect();
+    let named = node
+        .inputs
+        .iter()
+        .find(|input| input.port.as_deref() == Some(port));
+    let location = named
+        .map_or(&node.inputs_location, |input| &input.location)
+        .clone();
+    let problem = match (&known[..], named) {
+        ([], _) => Problem::error(
+            node.inputs_location.clone(),
+            format!("a stage of type {kind} takes no input"),
+        )
+        .help("take `inputs` out"),
+        (_, Some(_)) => {
+            let mut problem = Problem::error(
+                location,
+                format!("a stage of type {kind} has no input called {port:?}"),
+            );
+            problem.help = did_you_mean(port, "inputs", known);
+            problem
+        }
+        (_, None) => {
+            let example: Vec<String> = known.iter().map(|name| format!("{name} = \"…\"")).collect();
+            Problem::error(
+                location,
+                format!("a stage of type {kind} has more than one input, so each needs its name"),
+            )
+            .help(format!("write inputs = {{ {} }}", example.join(", ")))
+        }
+    };
+    problems.push(problem);
+}
+
+fn report_wrong_type(
+    input: &InputDescription,
+    kind: &str,
+    accepts: &[MessageType],
+    stream: &Stream,
+    problems: &mut Problems,
+) {
+    let mut names: Vec<&str> = accepts.iter().map(|accepted| accepted.name).collect();
+    names.dedup();
+    let source = match &input.from_port {
+        Some(port) => format!("{}.{port}", input.stage),
+        None => input.stage.clone(),
+    };
+    problems.push(Problem::error(
+        input.location.clone(),
+        format!(
+            "{source:?} sends {}, but a stage of type {kind} takes {}",
+            stream.message.name,
+            names.join(" or ")
+        ),
+    ));
+}
+
+fn missing_input(node: &Node, kind: &str, port: &str) -> Problem {
+    if port == DEFAULT_INPUT {
+        Problem::error(
+            node.location.clone(),
+            format!("a stage of type {kind} needs an input"),
+        )
+        .help("add inputs = [\"name of a stage\"]")
+    } else {
+        Problem::error(
+            node.inputs_location.clone(),
+            format!("a stage of type {kind} needs its input {port:?}"),
+        )
+        .help(format!(
+            "write inputs = {{ {port} = \"name of a stage\", … }}"
+        ))
+    }
+}
+
+/// Data that nobody reads is a mistake in the job; errors may go unread, since they are counted anyhow.
+fn report_unread(
+    nodes: &[Node],
+    upstream: &Upstream,
+    checked: &BTreeMap<usize, Checked>,
+    problems: &mut Problems,
+) {
+    let mut read: BTreeSet<(usize, &str)> = BTreeSet::new();
+    for (node, sources) in nodes.iter().zip(upstream) {
+        for (input, source) in node.inputs.iter().zip(sources) {
+            if let Some(source) = source {
+                read.insert((
+                    *source,
+                    input.from_port.as_deref().unwrap_or(DEFAULT_OUTPUT),
+                ));
+            }
+        }
+    }
+    // An input that was left out, or one whose stage's name is wrong, may have been meant for any of them.
+    let unsure = nodes.iter().any(|node| !node.inputs_complete)
+        || upstream.iter().flatten().any(Option::is_none);
+    if unsure {
+        return;
+    }
+    for (&index, stage) in checked {
+        for output in &stage.declaration.outputs {
+            if !read.contains(&(index, output.name)) {
+                let node = &nodes[index];
+                let (what, name) = if output.name == DEFAULT_OUTPUT {
+                    (
+                        format!("no stage reads what {:?} sends", node.name),
+                        node.name.clone(),
+                    )
+                } else {
+                    (
+                        format!(
+                            "no stage reads the output {:?} of {:?}",
+                            output.name, node.name
+                        ),
+                        format!("{}.{}", node.name, output.name),
+                    )
+                };
+                problems.push(Problem::error(node.location.clone(), what).help(format!(
+                    "add {name:?} to the inputs of a stage, or take the stage out"
+                )));
+            }
+        }
+    }
+}
+
+/// Refuses a stage two of whose input ports draw on one ancestor.
+///
+/// Such a stage reads one port while the other's channel fills up; when that is full, the ancestor blocks, and with it
+/// the port that is being read. Only where a stage holds everything (a sort) on every way can that not happen.
+fn report_shared_ancestors(
+    nodes: &[Node],
+    order: &[usize],
+    checked: &BTreeMap<usize, Checked>,
+    problems: &mut Problems,
+) {
+    #[derive(Clone, Default)]
+    struct Ancestry {
+        all: BTreeSet<usize>,
+        /// Those with a way here on which nothing holds everything.
+        direct: BTreeSet<usize>,
+    }
+    let mut ancestry: BTreeMap<usize, Ancestry> = BTreeMap::new();
+    for &index in order {
+        let Some(stage) = checked.get(&index) else {
+            continue;
+        };
+        let mut ports = Vec::with_capacity(stage.feeds.len());
+        for feeds in &stage.feeds {
+            let mut port = Ancestry::default();
+            for feed in feeds {
+                if let Some(of_feed) = ancestry.get(&feed.stage) {
+                    port.all.extend(&of_feed.all);
+                    port.direct.extend(&of_feed.direct);
+                }
+            }
+            ports.push(port);
+        }
+        for (first, left) in ports.iter().enumerate() {
+            for (second, right) in ports.iter().enumerate().skip(first + 1) {
+                let shared: BTreeSet<usize> = (left.direct.intersection(&right.all))
+                    .chain(left.all.intersection(&right.direct))
+                    .copied()
+                    .collect();
+                // The nearest one: the last in the order in which messages travel.
+                if let Some(ancestor) = order.iter().rev().find(|node| shared.contains(node)) {
+                    let declared = &stage.declaration.inputs;
+                    problems.push(
+                        Problem::error(
+                            nodes[index].inputs_location.clone(),
+                            format!(
+                                "the inputs {:?} and {:?} both come from {:?}, and would wait for each other for ever",
+                                declared[first].name, declared[second].name, nodes[*ancestor].name
+                            ),
+                        )
+                        .help("let a stage that holds everything, such as a sort, stand on both ways"),
+                    );
+                }
+            }
+        }
+        let mut own = Ancestry::default();
+        for port in ports {
+            own.all.extend(port.all);
+            if !stage.declaration.holds_everything {
+                own.direct.extend(port.direct);
+            }
+        }
+        own.all.insert(index);
+        own.direct.insert(index);
+        ancestry.insert(index, own);
+    }
+}
+
+fn assemble(
+    nodes: Vec<Node>,
+    order: &[usize],
+    mut checked: BTreeMap<usize, Checked>,
+) -> Option<Graph> {
+    let mut place = vec![0; nodes.len()];
+    for (at, &node) in order.iter().enumerate() {
+        place[node] = at;
+    }
+    let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+    let mut stages = Vec::with_capacity(order.len());
+    for &index in order {
+        let node = nodes[index].take()?;
+        let stage = checked.remove(&index)?;
+        let feeds = stage
+            .feeds
+            .into_iter()
+            .map(|port| {
+                port.into_iter()
+                    .map(|feed| OutputRef {
+                        stage: place[feed.stage],
+                        ..feed
+                    })
+                    .collect()
+            })
+            .collect();
+        stages.push(GraphStage {
+            name: node.name,
+            kind: node.kind?.0,
+            threads: node.threads,
+            capacity: node.capacity,
+            accept: node.accept,
+            declaration: stage.declaration,
+            open: stage.open?,
+            feeds,
+        });
+    }
+    Some(Graph { stages })
+}

@@ -1,0 +1,184 @@
+//! A job that has been checked and can run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{
+    self, Environment, PipelineSettings, Problem, Problems, StageDescription, ThreadSetting,
+    did_you_mean,
+};
+use crate::edge::Capacity;
+use crate::graph::{Graph, Node};
+use crate::run::Run;
+use crate::{CancelHandle, Registry, RunReport, Threading};
+
+/// A checked job: what a file or a [`Builder`](crate::Builder) describes, ready to start once.
+pub struct Job {
+    pub(crate) name: String,
+    pub(crate) settings: PipelineSettings,
+    pub(crate) graph: Graph,
+    warnings: Problems,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stages: Vec<&str> = self
+            .graph
+            .stages
+            .iter()
+            .map(|stage| stage.name.as_str())
+            .collect();
+        f.debug_struct("Job")
+            .field("name", &self.name)
+            .field("stages", &stages)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// Checks the job in `text`.
+    ///
+    /// `file` names the text in messages, and the job itself where it has no name of its own. `overrides` are
+    /// assignments such as `stages.meta.threads=8`, applied before anything is interpreted. `environment` looks up
+    /// `${VARIABLES}`: the library itself reads no environment.
+    ///
+    /// # Errors
+    /// All that is wrong with the job.
+    pub fn parse(
+        registry: &Registry,
+        file: &str,
+        text: &str,
+        environment: &Environment<'_>,
+        overrides: &[String],
+    ) -> Result<Job, Problems> {
+        let mut problems = Problems::in_file(file, text);
+        let Some(description) = config::describe(&mut problems, environment, overrides) else {
+            return Err(problems);
+        };
+        let settings = description.pipeline;
+        let nodes = description
+            .stages
+            .into_iter()
+            .map(|stage| node(stage, &settings, registry, &mut problems))
+            .collect();
+        let name = settings.name.clone().unwrap_or_else(|| {
+            Path::new(file).file_stem().map_or_else(
+                || file.to_owned(),
+                |stem| stem.to_string_lossy().into_owned(),
+            )
+        });
+        Job::check(name, settings, nodes, problems)
+    }
+
+    pub(crate) fn check(
+        name: String,
+        settings: PipelineSettings,
+        nodes: Vec<Node>,
+        mut problems: Problems,
+    ) -> Result<Job, Problems> {
+        match Graph::check(nodes, &mut problems) {
+            Some(graph) => Ok(Job {
+                name,
+                settings,
+                graph,
+                warnings: problems,
+            }),
+            None => Err(problems),
+        }
+    }
+
+    /// The job's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is odd about the job without keeping it from running.
+    pub fn warnings(&self) -> &Problems {
+        &self.warnings
+    }
+
+    /// What all channels of the job hold at the most, in bytes, but for single messages larger than a whole channel.
+    pub fn queue_bytes(&self) -> u64 {
+        self.graph
+            .stages
+            .iter()
+            .map(|stage| (stage.feeds.len() * stage.capacity.bytes) as u64)
+            .sum()
+    }
+
+    /// Starts the job: opens its stages and starts their threads.
+    ///
+    /// A stage that cannot be opened makes a run that has failed already; waiting for it tells why.
+    pub fn start(self, cancel: &CancelHandle) -> Run {
+        Run::start(self, cancel)
+    }
+
+    /// Runs the job to its end.
+    pub fn run(self) -> RunReport {
+        self.start(&CancelHandle::new()).wait()
+    }
+}
+
+fn node(
+    stage: StageDescription,
+    settings: &PipelineSettings,
+    registry: &Registry,
+    problems: &mut Problems,
+) -> Node {
+    let entry = stage.kind.as_deref().and_then(|kind| {
+        let entry = registry.entry(kind);
+        if entry.is_none() {
+            let mut problem = Problem::error(
+                stage.kind_location.clone(),
+                format!("no stage type is called {kind:?}"),
+            );
+            problem.help = did_you_mean(kind, "types", registry.names());
+            problems.push(problem);
+        }
+        entry
+    });
+    let config = entry.and_then(|entry| (entry.decode)(&stage.options, problems));
+    let threads = match (entry.map(|entry| entry.threading), stage.threads) {
+        (Some(Threading::Single), Some((setting, location)))
+            if setting != ThreadSetting::Count(1) =>
+        {
+            let kind = stage.kind.as_deref().unwrap_or_default();
+            problems.push(
+                Problem::error(
+                    location,
+                    format!("a stage of type {kind} runs on one thread"),
+                )
+                .help("take `threads` out"),
+            );
+            ThreadSetting::Count(1)
+        }
+        (Some(Threading::Single), _) => ThreadSetting::Count(1),
+        (_, setting) => setting.map_or(ThreadSetting::Auto, |(setting, _)| setting),
+    };
+    Node {
+        name: stage.name,
+        location: stage.location,
+        kind: stage.kind.zip(entry.map(|entry| Arc::clone(&entry.kind))),
+        config,
+        inputs: stage.inputs,
+        inputs_complete: stage.inputs_complete,
+        inputs_location: stage.inputs_location,
+        threads,
+        capacity: Capacity {
+            messages: stage
+                .capacity
+                .map_or(settings.capacity, |(capacity, _)| capacity),
+            bytes: usize::try_from(
+                stage
+                    .capacity_bytes
+                    .map_or(settings.capacity_bytes, |(capacity, _)| capacity)
+                    .bytes(),
+            )
+            .unwrap_or(usize::MAX),
+        },
+        accept: stage
+            .accept
+            .map(|(codes, _)| codes.into_iter().collect())
+            .unwrap_or_default(),
+    }
+}

@@ -1,0 +1,276 @@
+//! Where the time of each stage goes: service, wait and blocked, kept by the ports so that no author has to think of
+//! it.
+//!
+//! * *service*: a worker has a message (a source: owes one) and works on it;
+//! * *wait*: it has none and its input is empty;
+//! * *blocked*: it has a result and the next queue is full.
+//!
+//! One thing must stay true: the three never overlap, so for each worker they add up to its wall time. The clock is
+//! read once a message, and twice more only when a queue was empty or full.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+/// Recorders a stage has at most: enough that its workers rarely meet, few enough that 512 threads stay cheap.
+const MAX_SHARDS: usize = 4;
+
+/// An hour; longer intervals are recorded as this.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// A histogram of durations in nanoseconds, of two significant digits (36 KiB).
+pub(crate) fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST_NS, 2).expect("the bounds are constant and valid")
+}
+
+/// One kind of interval: how many, how long, how distributed.
+#[derive(Clone)]
+pub(crate) struct Intervals {
+    pub(crate) histogram: Histogram<u64>,
+    pub(crate) total: Duration,
+}
+
+impl Intervals {
+    fn new() -> Intervals {
+        Intervals {
+            histogram: new_histogram(),
+            total: Duration::ZERO,
+        }
+    }
+
+    fn record(&mut self, interval: Duration) {
+        let nanoseconds = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
+        self.histogram.saturating_record(nanoseconds);
+        self.total += interval;
+    }
+
+    fn add(&mut self, other: &Intervals) {
+        // Equal bounds: adding cannot fail.
+        let _ = self.histogram.add(&other.histogram);
+        self.total += other.total;
+    }
+}
+
+/// What is measured of one stage, or of some of its workers.
+#[derive(Clone)]
+pub(crate) struct Measures {
+    pub(crate) service: Intervals,
+    pub(crate) wait: Intervals,
+    pub(crate) blocked: Intervals,
+    pub(crate) messages_in: u64,
+    pub(crate) messages_out: u64,
+    pub(crate) items_in: u64,
+    pub(crate) items_out: u64,
+}
+
+impl Measures {
+    fn new() -> Measures {
+        Measures {
+            service: Intervals::new(),
+            wait: Intervals::new(),
+            blocked: Intervals::new(),
+            messages_in: 0,
+            messages_out: 0,
+            items_in: 0,
+            items_out: 0,
+        }
+    }
+}
+
+/// All that is measured of one stage. Shared by its workers and whoever takes snapshots.
+pub(crate) struct StageMeter {
+    shards: Vec<Mutex<Measures>>,
+    counters: Mutex<BTreeMap<&'static str, Counter>>,
+    result: Mutex<Option<serde_json::Value>>,
+}
+
+impl StageMeter {
+    pub(crate) fn new() -> StageMeter {
+        StageMeter {
+            shards: (0..MAX_SHARDS)
+                .map(|_| Mutex::new(Measures::new()))
+                .collect(),
+            counters: Mutex::new(BTreeMap::new()),
+            result: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn total(&self) -> Measures {
+        let mut total = Measures::new();
+        for shard in &self.shards {
+            let shard = lock(shard);
+            total.service.add(&shard.service);
+            total.wait.add(&shard.wait);
+            total.blocked.add(&shard.blocked);
+            total.messages_in += shard.messages_in;
+            total.messages_out += shard.messages_out;
+            total.items_in += shard.items_in;
+            total.items_out += shard.items_out;
+        }
+        total
+    }
+
+    pub(crate) fn counter(&self, name: &'static str) -> Counter {
+        lock(&self.counters).entry(name).or_default().clone()
+    }
+
+    pub(crate) fn counters(&self) -> BTreeMap<String, u64> {
+        lock(&self.counters)
+            .iter()
+            .map(|(name, counter)| ((*name).to_owned(), counter.get()))
+            .collect()
+    }
+
+    pub(crate) fn set_result(&self, result: serde_json::Value) {
+        *lock(&self.result) = Some(result);
+    }
+
+    pub(crate) fn result(&self) -> Option<serde_json::Value> {
+        lock(&self.result).clone()
+    }
+}
+
+/// A number that a stage counts up and that the report shows, such as `vanished`. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Counter {
+    value: Arc<AtomicU64>,
+}
+
+impl Counter {
+    /// Adds to the number.
+    pub fn add(&self, by: u64) {
+        self.value.fetch_add(by, Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+}
+
+/// The clock of one worker thread. Its ports share it; nobody else does.
+pub(crate) struct WorkerMeter {
+    stage: Arc<StageMeter>,
+    shard: usize,
+    has_input: bool,
+    clock: Mutex<Clock>,
+}
+
+struct Clock {
+    /// When the interval under way began.
+    mark: Instant,
+    /// What of it was spent blocked.
+    blocked: Duration,
+    in_service: bool,
+}
+
+impl WorkerMeter {
+    pub(crate) fn new(stage: &Arc<StageMeter>, worker: usize, has_input: bool) -> WorkerMeter {
+        WorkerMeter {
+            stage: Arc::clone(stage),
+            shard: worker % MAX_SHARDS,
+            has_input,
+            clock: Mutex::new(Clock {
+                mark: Instant::now(),
+                blocked: Duration::ZERO,
+                in_service: !has_input,
+            }),
+        }
+    }
+
+    fn measures(&self) -> MutexGuard<'_, Measures> {
+        lock(&self.stage.shards[self.shard])
+    }
+
+    /// The thread starts: what came before was not its time.
+    pub(crate) fn start(&self) {
+        lock(&self.clock).mark = Instant::now();
+    }
+
+    /// The thread is done; what it was doing last is accounted for.
+    pub(crate) fn stop(&self) {
+        let mut clock = lock(&self.clock);
+        if clock.in_service {
+            self.measures().service.total += clock.turn();
+        } else {
+            self.measures().wait.total += clock.turn();
+        }
+    }
+
+    /// The worker asks for input: the message it had, if any, has been served.
+    pub(crate) fn asks(&self) {
+        let mut clock = lock(&self.clock);
+        if clock.in_service {
+            let service = clock.turn();
+            clock.in_service = false;
+            self.measures().service.record(service);
+        }
+    }
+
+    /// A message was there at once.
+    pub(crate) fn got_at_once(&self, items: u64) {
+        lock(&self.clock).in_service = true;
+        let mut measures = self.measures();
+        measures.wait.record(Duration::ZERO);
+        measures.messages_in += 1;
+        measures.items_in += items;
+    }
+
+    /// The worker has been waiting: for a message of so many items, or in vain.
+    pub(crate) fn waited(&self, items: Option<u64>) {
+        let mut clock = lock(&self.clock);
+        let wait = clock.turn();
+        clock.in_service = items.is_some();
+        let mut measures = self.measures();
+        match items {
+            Some(items) => {
+                measures.wait.record(wait);
+                measures.messages_in += 1;
+                measures.items_in += items;
+            }
+            None => measures.wait.total += wait,
+        }
+    }
+
+    /// The worker hands over a message. Without inputs, that is what ends an interval of service.
+    pub(crate) fn hands_over(&self, items: u64) {
+        let service = (!self.has_input).then(|| lock(&self.clock).turn());
+        let mut measures = self.measures();
+        if let Some(service) = service {
+            measures.service.record(service);
+        }
+        measures.messages_out += 1;
+        measures.items_out += items;
+    }
+
+    /// A hand-over went through at once.
+    pub(crate) fn not_blocked(&self) {
+        self.measures().blocked.record(Duration::ZERO);
+    }
+
+    /// A hand-over had to wait since `since`.
+    pub(crate) fn was_blocked(&self, since: Instant) {
+        let blocked = since.elapsed();
+        lock(&self.clock).blocked += blocked;
+        self.measures().blocked.record(blocked);
+    }
+}
+
+impl Clock {
+    /// Ends the interval under way, starts the next, and returns the length of the first without what was blocked.
+    fn turn(&mut self) -> Duration {
+        let now = Instant::now();
+        let length = now.duration_since(self.mark).saturating_sub(self.blocked);
+        self.mark = now;
+        self.blocked = Duration::ZERO;
+        length
+    }
+}
+
+/// Figures stay usable after a panic elsewhere: each lock guards plain numbers that are whole between statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,157 @@
+//! The kinds of stage that a job can name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Problems, StageOptions};
+use crate::kind::{AnyConfig, ErasedKind};
+use crate::shape::{ClosureKind, Options, SinkShape, SourceShape, TransformShape};
+use crate::{Kind, Sink, Source, StageError, Threading, Transform};
+
+/// Kinds of stage by name. Kinds are added by value; nothing registers itself.
+#[derive(Default)]
+pub struct Registry {
+    kinds: BTreeMap<String, Entry>,
+}
+
+pub(crate) struct Entry {
+    pub(crate) kind: Arc<dyn ErasedKind>,
+    pub(crate) about: &'static str,
+    pub(crate) threading: Threading,
+    pub(crate) decode: fn(&StageOptions, &mut Problems) -> Option<AnyConfig>,
+    schema: fn() -> schemars::Schema,
+}
+
+/// What is known of a kind without using it.
+#[derive(Clone, Debug)]
+pub struct KindInfo {
+    /// The name that jobs use.
+    pub name: String,
+    /// One line: what it does.
+    pub about: &'static str,
+    /// Whether it can run on several threads.
+    pub threading: Threading,
+    /// Its options as a JSON schema, with their types, defaults and descriptions.
+    pub options: schemars::Schema,
+}
+
+/// Details of a kind that was just registered.
+pub struct Registration<'a> {
+    entry: &'a mut Entry,
+}
+
+impl Registration<'_> {
+    /// Sets the line that describes the kind in lists.
+    pub fn about(self, about: &'static str) -> Self {
+        self.entry.about = about;
+        self
+    }
+
+    /// Lets jobs run the stage on several threads, each with a value of its own. Its output is then in no order.
+    pub fn parallel(self) -> Self {
+        self.entry.threading = Threading::Parallel;
+        self
+    }
+}
+
+impl Registry {
+    /// A registry without kinds.
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// Adds a kind.
+    ///
+    /// # Panics
+    /// If the name is taken: two kinds of one name are a mistake in the program, not in a job.
+    pub fn register<K: Kind>(&mut self, name: &str, kind: K) -> Registration<'_>
+    where
+        K::Config: DeserializeOwned + JsonSchema,
+    {
+        assert!(
+            !self.kinds.contains_key(name),
+            "a stage kind called {name:?} is registered already"
+        );
+        let entry = Entry {
+            about: kind.about(),
+            threading: kind.threading(),
+            decode: |options, problems| {
+                options
+                    .decode::<K::Config>(problems)
+                    .map(|config| Box::new(config) as AnyConfig)
+            },
+            schema: || schemars::schema_for!(K::Config),
+            kind: Arc::new(kind),
+        };
+        Registration {
+            entry: self.kinds.entry(name.to_owned()).or_insert(entry),
+        }
+    }
+
+    /// Adds a source made by a closure of its options. The closure is also called to validate a job: it checks and
+    /// builds, and acquires nothing.
+    ///
+    /// # Panics
+    /// As [`register`](Registry::register).
+    pub fn source<C: Options, S: Source>(
+        &mut self,
+        name: &str,
+        factory: impl Fn(C) -> Result<S, StageError> + Send + Sync + 'static,
+    ) -> Registration<'_> {
+        self.register(name, ClosureKind::<_, SourceShape<C, S>>::new(factory))
+    }
+
+    /// Adds a transform made by a closure of its options; as [`source`](Registry::source).
+    ///
+    /// # Panics
+    /// As [`register`](Registry::register).
+    pub fn transform<C: Options, T: Transform>(
+        &mut self,
+        name: &str,
+        factory: impl Fn(C) -> Result<T, StageError> + Send + Sync + 'static,
+    ) -> Registration<'_> {
+        self.register(name, ClosureKind::<_, TransformShape<C, T>>::new(factory))
+    }
+
+    /// Adds a sink made by a closure of its options; as [`source`](Registry::source).
+    ///
+    /// # Panics
+    /// As [`register`](Registry::register).
+    pub fn sink<C: Options, S: Sink>(
+        &mut self,
+        name: &str,
+        factory: impl Fn(C) -> Result<S, StageError> + Send + Sync + 'static,
+    ) -> Registration<'_> {
+        self.register(name, ClosureKind::<_, SinkShape<C, S>>::new(factory))
+    }
+
+    /// All kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = KindInfo> + '_ {
+        self.kinds.iter().map(|(name, entry)| info(name, entry))
+    }
+
+    /// One kind.
+    pub fn kind(&self, name: &str) -> Option<KindInfo> {
+        self.kinds.get(name).map(|entry| info(name, entry))
+    }
+
+    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
+        self.kinds.get(name)
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.kinds.keys().map(String::as_str)
+    }
+}
+
+fn info(name: &str, entry: &Entry) -> KindInfo {
+    KindInfo {
+        name: name.to_owned(),
+        about: entry.about,
+        threading: entry.threading,
+        options: (entry.schema)(),
+    }
+}

@@ -1,0 +1,338 @@
+//! Runs the simple shapes as actors, and makes kinds of plain closures.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, InputPort, OutputPort};
+use crate::{
+    Actor, Declare, Endpoints, Errors, Inlet, Kind, Message, Opening, Outlet, Properties,
+    PublishOrder, Publisher, Received, Sink, Source, StageError, Stop, Transform, Verdict,
+};
+
+/// A source as an actor.
+pub(crate) struct SourceActor<S: Source> {
+    pub(crate) source: S,
+    pub(crate) out: Outlet<S::Out>,
+}
+
+impl<S: Source> Actor for SourceActor<S> {
+    fn run(&mut self) -> Result<(), StageError> {
+        self.source.run(&mut self.out)
+    }
+}
+
+/// A transform as an actor.
+pub(crate) struct TransformActor<T: Transform> {
+    pub(crate) transform: T,
+    pub(crate) input: Inlet<T::In>,
+    pub(crate) out: Outlet<T::Out>,
+}
+
+impl<T: Transform> Actor for TransformActor<T> {
+    fn run(&mut self) -> Result<(), StageError> {
+        loop {
+            let mut received = self.input.try_recv()?;
+            if let Received::Idle = received {
+                self.transform.idle(&mut self.out)?;
+                received = self.input.wait(self.transform.deadline())?;
+            }
+            match received {
+                Received::Message(message) => self.transform.apply(message, &mut self.out)?,
+                Received::Idle => self.transform.idle(&mut self.out)?,
+                Received::End => return self.transform.finish(&mut self.out),
+            }
+            if self
+                .transform
+                .deadline()
+                .is_some_and(|deadline| deadline <= Instant::now())
+            {
+                self.transform.idle(&mut self.out)?;
+            }
+        }
+    }
+}
+
+/// Where a sink waits, prepared, for the verdict.
+struct Prepared<S>(Arc<Mutex<Option<S>>>);
+
+/// A sink as an actor. The sink moves to its [`Prepared`] place when it has prepared.
+struct SinkActor<S: Sink> {
+    sink: Option<S>,
+    input: Inlet<S::In>,
+    errors: Arc<Errors>,
+    prepared: Arc<Mutex<Option<S>>>,
+}
+
+impl<S: Sink> Actor for SinkActor<S> {
+    fn run(&mut self) -> Result<(), StageError> {
+        let Some(sink) = self.sink.as_mut() else {
+            return Ok(());
+        };
+        while let Some(message) = self.input.recv()? {
+            match sink.write(message, &self.errors) {
+                Err(StageError::Stopped(Stop::Enough)) => {
+                    self.input.enough();
+                    break;
+                }
+                outcome => outcome?,
+            }
+        }
+        sink.prepare()?;
+        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = self.sink.take();
+        Ok(())
+    }
+}
+
+impl<S: Sink> Publisher for Prepared<S> {
+    fn publish(self: Box<Self>, verdict: &Verdict) -> Result<(), StageError> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(sink) => sink.publish(verdict),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Opening<'_> {
+    /// Adds a worker that runs a [`Source`].
+    ///
+    /// # Errors
+    /// What `make` returns.
+    pub fn source<S: Source>(
+        &mut self,
+        out: &OutputPort<S::Out>,
+        make: impl FnOnce(&mut Endpoints<'_>) -> Result<S, StageError>,
+    ) -> Result<(), StageError> {
+        self.worker(|ends| {
+            Ok(SourceActor {
+                source: make(ends)?,
+                out: ends.output(out),
+            })
+        })
+    }
+
+    /// Adds a worker that runs a [`Transform`].
+    ///
+    /// # Errors
+    /// What `make` returns.
+    pub fn transform<T: Transform>(
+        &mut self,
+        input: &InputPort<T::In>,
+        out: &OutputPort<T::Out>,
+        make: impl FnOnce(&mut Endpoints<'_>) -> Result<T, StageError>,
+    ) -> Result<(), StageError> {
+        self.worker(|ends| {
+            Ok(TransformActor {
+                transform: make(ends)?,
+                input: ends.input(input),
+                out: ends.output(out),
+            })
+        })
+    }
+
+    /// Adds the one worker of a [`Sink`], and the publishing that follows it.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn sink<S: Sink>(
+        &mut self,
+        input: &InputPort<S::In>,
+        order: PublishOrder,
+        sink: S,
+    ) -> Result<(), StageError> {
+        let prepared = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&prepared);
+        self.worker(|ends| {
+            Ok(SinkActor {
+                sink: Some(sink),
+                input: ends.input(input),
+                errors: ends.errors(),
+                prepared,
+            })
+        })?;
+        self.publisher(order, Prepared(place));
+        Ok(())
+    }
+}
+
+/// The properties that a transform passes on: those of its input, if the type of message stays the same.
+fn passed_on<O: Message>(ports: &Declare<'_>) -> Properties {
+    match ports.incoming(DEFAULT_INPUT) {
+        Some(stream) if stream.is::<O>() => stream.properties.clone(),
+        _ => Properties::default(),
+    }
+}
+
+/// Builds once to learn of problems while nothing runs yet; what was built is dropped.
+fn try_build<C: Clone, T>(
+    factory: &impl Fn(C) -> Result<T, StageError>,
+    config: Option<&C>,
+    ports: &mut Declare<'_>,
+) {
+    if let Some(Err(error)) = config.map(|config| factory(config.clone())) {
+        ports.problem("", error.to_string(), None);
+    }
+}
+
+/// The options of a stage whose kind is made of a closure.
+pub trait Options: DeserializeOwned + JsonSchema + Clone + Send + 'static {}
+
+impl<C: DeserializeOwned + JsonSchema + Clone + Send + 'static> Options for C {}
+
+/// A closure as a kind; `S` only marks the shape.
+pub(crate) struct ClosureKind<F, S> {
+    factory: F,
+    shape: PhantomData<fn() -> S>,
+}
+
+impl<F, S> ClosureKind<F, S> {
+    pub(crate) fn new(factory: F) -> Self {
+        ClosureKind {
+            factory,
+            shape: PhantomData,
+        }
+    }
+}
+
+/// Marks a closure that makes a [`Source`] of options `C`.
+pub(crate) struct SourceShape<C, S>(PhantomData<(C, S)>);
+/// Marks a closure that makes a [`Transform`] of options `C`.
+pub(crate) struct TransformShape<C, T>(PhantomData<(C, T)>);
+/// Marks a closure that makes a [`Sink`] of options `C`.
+pub(crate) struct SinkShape<C, S>(PhantomData<(C, S)>);
+
+impl<F, C, S> Kind for ClosureKind<F, SourceShape<C, S>>
+where
+    F: Fn(C) -> Result<S, StageError> + Send + Sync + 'static,
+    C: Options,
+    S: Source,
+{
+    type Config = C;
+    type Ports = OutputPort<S::Out>;
+
+    fn declare(&self, config: Option<&C>, ports: &mut Declare<'_>) -> Self::Ports {
+        try_build(&self.factory, config, ports);
+        ports.output(DEFAULT_OUTPUT, Properties::default())
+    }
+
+    fn open(&self, config: C, out: Self::Ports, stage: &mut Opening<'_>) -> Result<(), StageError> {
+        stage.source(&out, |_| (self.factory)(config))
+    }
+}
+
+impl<F, C, T> Kind for ClosureKind<F, TransformShape<C, T>>
+where
+    F: Fn(C) -> Result<T, StageError> + Send + Sync + 'static,
+    C: Options,
+    T: Transform,
+{
+    type Config = C;
+    type Ports = (InputPort<T::In>, OutputPort<T::Out>);
+
+    fn declare(&self, config: Option<&C>, ports: &mut Declare<'_>) -> Self::Ports {
+        try_build(&self.factory, config, ports);
+        let properties = passed_on::<T::Out>(ports);
+        (
+            ports.input(DEFAULT_INPUT),
+            ports.output(DEFAULT_OUTPUT, properties),
+        )
+    }
+
+    fn open(
+        &self,
+        config: C,
+        (input, out): Self::Ports,
+        stage: &mut Opening<'_>,
+    ) -> Result<(), StageError> {
+        for _ in 0..stage.threads().resolve() {
+            stage.transform(&input, &out, |_| (self.factory)(config.clone()))?;
+        }
+        Ok(())
+    }
+}
+
+impl<F, C, S> Kind for ClosureKind<F, SinkShape<C, S>>
+where
+    F: Fn(C) -> Result<S, StageError> + Send + Sync + 'static,
+    C: Options,
+    S: Sink,
+{
+    type Config = C;
+    type Ports = InputPort<S::In>;
+
+    fn declare(&self, config: Option<&C>, ports: &mut Declare<'_>) -> Self::Ports {
+        try_build(&self.factory, config, ports);
+        ports.input(DEFAULT_INPUT)
+    }
+
+    fn open(
+        &self,
+        config: C,
+        input: Self::Ports,
+        stage: &mut Opening<'_>,
+    ) -> Result<(), StageError> {
+        stage.sink(&input, PublishOrder::Output, (self.factory)(config)?)
+    }
+}
+
+/// A stage that exists already, as a kind that can be opened once; `S` only marks the shape. Its options are the stage.
+pub(crate) struct ValueKind<S> {
+    shape: PhantomData<fn() -> S>,
+}
+
+impl<S> ValueKind<S> {
+    pub(crate) fn new() -> Self {
+        ValueKind { shape: PhantomData }
+    }
+}
+
+impl<S: Source> Kind for ValueKind<SourceShape<(), S>> {
+    type Config = S;
+    type Ports = OutputPort<S::Out>;
+
+    fn declare(&self, _: Option<&S>, ports: &mut Declare<'_>) -> Self::Ports {
+        ports.output(DEFAULT_OUTPUT, Properties::default())
+    }
+
+    fn open(&self, source: S, out: Self::Ports, stage: &mut Opening<'_>) -> Result<(), StageError> {
+        stage.source(&out, |_| Ok(source))
+    }
+}
+
+impl<T: Transform> Kind for ValueKind<TransformShape<(), T>> {
+    type Config = T;
+    type Ports = (InputPort<T::In>, OutputPort<T::Out>);
+
+    fn declare(&self, _: Option<&T>, ports: &mut Declare<'_>) -> Self::Ports {
+        let properties = passed_on::<T::Out>(ports);
+        (
+            ports.input(DEFAULT_INPUT),
+            ports.output(DEFAULT_OUTPUT, properties),
+        )
+    }
+
+    fn open(
+        &self,
+        transform: T,
+        (input, out): Self::Ports,
+        stage: &mut Opening<'_>,
+    ) -> Result<(), StageError> {
+        stage.transform(&input, &out, |_| Ok(transform))
+    }
+}
+
+impl<S: Sink> Kind for ValueKind<SinkShape<(), S>> {
+    type Config = S;
+    type Ports = InputPort<S::In>;
+
+    fn declare(&self, _: Option<&S>, ports: &mut Declare<'_>) -> Self::Ports {
+        ports.input(DEFAULT_INPUT)
+    }
+
+    fn open(&self, sink: S, input: Self::Ports, stage: &mut Opening<'_>) -> Result<(), StageError> {
+        stage.sink(&input, PublishOrder::Output, sink)
+    }
+}

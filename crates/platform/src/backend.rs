@@ -1,0 +1,231 @@
+//! The seam between statline and the system: what can be asked of an open directory.
+//!
+//! One file per way of asking (`statx.rs`, `fstatat.rs`); [`select`] picks one. Every call works on
+//! an open directory and one name, so none of them can leave the tree through a path. Backends hold
+//! no descriptors and no state but what they learned about the system.
+
+use std::fmt::{self, Debug};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::{Entries, Fields, Handle, Identity, Metadata, Name};
+
+/// A way to read directories and metadata.
+///
+/// An error carries what the system said ([`io::Error::raw_os_error`]) or a
+/// [`Fault`](crate::Fault). Interrupted calls are repeated up to three times.
+pub trait Backend: Send + Sync + Debug {
+    /// The name that [`BackendChoice`] has for this backend.
+    fn name(&self) -> &'static str;
+
+    /// Opens the directory at `path`. Symbolic links are followed: the user named it.
+    ///
+    /// # Errors
+    /// If there is no such directory, or it must not be read.
+    fn open_root(&self, path: &Path) -> io::Result<Handle>;
+
+    /// Opens the directory `name` in `parent`. Without `follow` a symbolic link is refused
+    /// (`ENOTDIR` or `ELOOP`).
+    ///
+    /// # Errors
+    /// If there is no such directory, or it must not be read.
+    fn open_child(&self, parent: &Handle, name: Name<'_>, follow: bool) -> io::Result<Handle>;
+
+    /// What an open directory is.
+    ///
+    /// # Errors
+    /// If the system cannot tell, which only network file systems come to.
+    fn identify(&self, directory: &Handle) -> io::Result<Identity>;
+
+    /// Makes [`Backend::read_names`] start again at the first entry.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    fn rewind(&self, directory: &Handle) -> io::Result<()>;
+
+    /// Appends the next entries of `directory` to `out`, as many as one call of the system gives,
+    /// without `.` and `..`.
+    ///
+    /// Returns whether there may be more; false at the end. The position belongs to the handle: one
+    /// thread at a time may list it.
+    ///
+    /// # Errors
+    /// If the directory cannot be read any further. Entries appended before stay in `out`.
+    fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool>;
+
+    /// The metadata of the entry `name`, of `directory` itself if the name is empty. Without
+    /// `follow` a symbolic link is described, not its target. Only those of `fields` are filled
+    /// that the file system has.
+    ///
+    /// # Errors
+    /// `ENOENT` if the entry vanished, and whatever else the system says.
+    fn stat(
+        &self,
+        directory: &Handle,
+        name: Name<'_>,
+        fields: Fields,
+        follow: bool,
+    ) -> io::Result<Metadata>;
+
+    /// As [`Backend::stat`] for the entries that `order` names by index, in that order. `sink` gets
+    /// each index and its result once.
+    ///
+    /// # Panics
+    /// If `order` holds an index that `entries` does not have.
+    fn stat_each(
+        &self,
+        directory: &Handle,
+        entries: &Entries,
+        order: &[u32],
+        fields: Fields,
+        follow: bool,
+        sink: &mut dyn FnMut(u32, io::Result<Metadata>),
+    ) {
+        for &index in order {
+            sink(
+                index,
+                self.stat(directory, entries.name(index as usize), fields, follow),
+            );
+        }
+    }
+
+    /// Appends the target of the symbolic link `name`, however long.
+    ///
+    /// # Errors
+    /// `EINVAL` if the entry is no symbolic link, and whatever else the system says. `out` is as
+    /// before then.
+    fn read_link(&self, directory: &Handle, name: Name<'_>, out: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Opens the regular file `name` for reading. Never follows a symbolic link, never waits for a
+    /// pipe's other end, and leaves the access time alone where the system lets it.
+    ///
+    /// # Errors
+    /// [`Fault::NotRegular`](crate::Fault) if the entry is no regular file, and whatever the system
+    /// says.
+    fn open_file(&self, directory: &Handle, name: Name<'_>) -> io::Result<File>;
+}
+
+/// Which backend a user wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendChoice {
+    /// The fastest one that works here.
+    #[default]
+    Auto,
+    /// Linux 4.11 and later: getdents64 and statx.
+    Statx,
+    /// Any Unix: readdir and fstatat.
+    Fstatat,
+}
+
+impl BackendChoice {
+    /// Every choice.
+    pub const ALL: [BackendChoice; 3] = [
+        BackendChoice::Auto,
+        BackendChoice::Statx,
+        BackendChoice::Fstatat,
+    ];
+
+    /// The name in configurations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BackendChoice::Auto => "auto",
+            BackendChoice::Statx => "statx",
+            BackendChoice::Fstatat => "fstatat",
+        }
+    }
+}
+
+impl fmt::Display for BackendChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for BackendChoice {
+    type Err = UnknownBackend;
+
+    fn from_str(text: &str) -> Result<BackendChoice, UnknownBackend> {
+        BackendChoice::ALL
+            .into_iter()
+            .find(|choice| choice.as_str() == text)
+            .ok_or_else(|| UnknownBackend(text.into()))
+    }
+}
+
+/// A text that names no [`BackendChoice`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no backend is called \"{}\" (known: auto, statx, fstatat)", .0.escape_default())]
+pub struct UnknownBackend(String);
+
+/// A backend was asked for that this system does not have.
+#[derive(Debug, thiserror::Error)]
+#[error("the backend {choice} is not available here: {reason}")]
+pub struct BackendUnavailable {
+    choice: BackendChoice,
+    reason: &'static str,
+}
+
+/// The backend for `choice`. `Auto` decides by one real call.
+///
+/// # Errors
+/// If this system does not have it.
+pub fn select(choice: BackendChoice) -> Result<Arc<dyn Backend>, BackendUnavailable> {
+    let backend = match choice {
+        BackendChoice::Auto => statx().or_else(|_| fstatat()),
+        BackendChoice::Statx => statx(),
+        BackendChoice::Fstatat => fstatat(),
+    };
+    backend.map_err(|reason| BackendUnavailable { choice, reason })
+}
+
+#[cfg(target_os = "linux")]
+fn statx() -> Result<Arc<dyn Backend>, &'static str> {
+    if crate::statx::is_available() {
+        Ok(Arc::new(crate::statx::Statx::default()))
+    } else {
+        Err("the kernel is older than 4.11, or a filter forbids the call")
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn statx() -> Result<Arc<dyn Backend>, &'static str> {
+    Err("only Linux has it")
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "its twin for other systems fails")]
+fn fstatat() -> Result<Arc<dyn Backend>, &'static str> {
+    Ok(Arc::new(crate::fstatat::Fstatat))
+}
+
+#[cfg(not(unix))]
+fn fstatat() -> Result<Arc<dyn Backend>, &'static str> {
+    Err("only Unix has it")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_round_trip_through_their_names() {
+        for choice in BackendChoice::ALL {
+            assert_eq!(choice.as_str().parse(), Ok(choice));
+        }
+        assert!("Statx".parse::<BackendChoice>().is_err());
+    }
+
+    #[test]
+    fn a_forced_backend_is_the_one_that_was_forced() {
+        assert_eq!(select(BackendChoice::Fstatat).unwrap().name(), "fstatat");
+        if let Ok(backend) = select(BackendChoice::Statx) {
+            assert_eq!(backend.name(), "statx");
+            assert_eq!(select(BackendChoice::Auto).unwrap().name(), "statx");
+        }
+    }
+}
