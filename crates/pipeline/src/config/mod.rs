@@ -1,11 +1,12 @@
 //! From the text of a job to a description of it, with every problem at its place.
 //!
-//! The way is one direction: [`document`] parses, [`overrides`] applies `--set`, [`variables`] puts in the environment,
-//! [`description`] peels what belongs to the framework and leaves each kind its [`options`]. The graph takes the description from
-//! there, and adds its own findings to the same [`Problems`].
+//! The way is one direction: [`document`] parses, [`overrides`] applies `--set`, [`variables`] puts
+//! in the environment, [`description`] peels what belongs to the framework and leaves each kind its
+//! [`options`]. The graph takes the description from there, and adds its own findings to the same
+//! [`Problems`].
 //!
-//! What must stay true: a problem never stops the search for others. Each step reports what it finds and hands on what is usable,
-//! so that a user corrects a file once.
+//! What must stay true: a problem never stops the search for others. Each step reports what it
+//! finds and hands on what is usable, so that a user corrects a file once.
 
 mod description;
 mod document;
@@ -17,6 +18,7 @@ mod problem;
 mod problems;
 mod render;
 mod settings;
+mod statements;
 mod suggest;
 mod syntax;
 mod text;
@@ -38,7 +40,7 @@ pub use variables::Environment;
     reason = "the graph, which reads the description, is not there yet"
 )]
 pub(crate) use {
-    description::{JobDescription, StageDescription, describe},
+    description::{JobDescription, STAGE_KEYS, StageDescription, describe},
     inputs::InputDescription,
     options::{StageOptions, field_names},
     suggest::did_you_mean,

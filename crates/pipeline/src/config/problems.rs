@@ -1,6 +1,8 @@
-//! All that is wrong in a job, gathered by every step from the parser to the graph and shown at once.
+//! All that is wrong in a job, gathered by every step from the parser to the graph and shown at
+//! once.
 //!
-//! What must stay true: every span in it is a byte range of the text that it holds, so a problem can always be shown in its line.
+//! What must stay true: every span in it is a byte range of the text that it holds, so a problem
+//! can always be shown in its line.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -15,7 +17,8 @@ use super::text::JobText;
 
 /// All that is wrong in a job.
 ///
-/// As an error it displays every problem with its line, in the order of the file; [`Problems::render`] does the same in colour.
+/// As an error it displays every problem with its line, in the order of the file;
+/// [`Problems::render`] does the same in colour.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
     text: Option<Arc<JobText>>,
@@ -38,7 +41,8 @@ impl Problems {
         Self::default()
     }
 
-    /// Adds one. One that has a path and no span gets the span of that key, or of the table that should hold it.
+    /// Adds one. One that has a path and no span gets the span of that key, or of the table that
+    /// should hold it.
     pub fn push(&mut self, mut problem: Problem) {
         if *problem.location.origin() == Origin::Nowhere
             && let Some(origin) = self.place(problem.location.path())
@@ -70,7 +74,8 @@ impl Problems {
             .filter(|problem| problem.severity == Severity::Warning)
     }
 
-    /// Each problem once, in the order of the file; then those of `--set`, then those that have no place.
+    /// Each problem once, in the order of the file; then those of `--set`, then those that have no
+    /// place.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         let mut seen = HashSet::new();
         let mut sorted: Vec<_> = self
@@ -84,7 +89,8 @@ impl Problems {
         sorted.into_iter()
     }
 
-    /// Every problem with its line, and how many they are; with the escape sequences for a terminal if `colour` says so.
+    /// Every problem with its line, and how many they are; with the escape sequences for a terminal
+    /// if `colour` says so.
     pub fn render(&self, colour: bool) -> String {
         render::render(self, colour)
     }

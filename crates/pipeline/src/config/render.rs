@@ -1,6 +1,7 @@
 //! Problems as a person reads them: the place, what is wrong, the line, a caret and the remedy.
 //!
-//! What must stay true: nothing from a file reaches a terminal as a control character, and the caret stands under what it means.
+//! What must stay true: nothing from a file reaches a terminal as a control character, and the
+//! caret stands under what it means.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -120,7 +121,8 @@ fn one(out: &mut String, problem: &Problem, text: Option<&JobText>, style: &Styl
     }
 }
 
-/// The visible part of a line, the width in front of the caret and the width of the caret, which stays in the first line of its span.
+/// The visible part of a line, the width in front of the caret and the width of the caret, which
+/// stays in the first line of its span.
 fn excerpt(text: &str, line: Range<usize>, span: Range<usize>) -> (String, usize, usize) {
     let start = floor(text, span.start.clamp(line.start, line.end));
     let end = floor(text, span.end.clamp(start, line.end));

@@ -1,7 +1,7 @@
 //! What serde found wrong, where, and in the words of a user.
 //!
-//! serde's own message (`invalid type: string "x", expected u64`) speaks to whoever wrote the type. Here its parts are kept apart and
-//! put together anew beside the value that was found.
+//! serde's own message (`invalid type: string "x", expected u64`) speaks to whoever wrote the type.
+//! Here its parts are kept apart and put together anew beside the value that was found.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ pub(super) struct Fault {
     pub(super) kind: FaultKind,
     /// The way to the value, known once the error has come out of it.
     pub(super) steps: Option<Vec<Step>>,
-    /// Whether the value is a stand-in: then the user has no part in it.
-    pub(super) is_made_up: bool,
+    /// Whether there is nothing to tell: the value is a stand-in, or has been reported before.
+    pub(super) is_silent: bool,
 }
 
 /// What can be wrong with a value.
@@ -39,7 +39,16 @@ impl Fault {
         Self {
             kind,
             steps: None,
-            is_made_up: false,
+            is_silent: false,
+        }
+    }
+
+    /// For a value that is none of the user's doing, or has been reported before.
+    pub(super) fn silent() -> Self {
+        let kind = FaultKind::Custom("there is no value".to_owned());
+        Self {
+            is_silent: true,
+            ..Self::new(kind)
         }
     }
 
@@ -145,6 +154,9 @@ pub(super) fn wording(kind: &FaultKind, found: &Node) -> (String, Option<String>
         }
         FaultKind::Expected(expected) => {
             let wanted = in_plain_words(expected);
+            if let (Value::Array(array), true) = (&found.value, wanted.ends_with(" values")) {
+                return (format!("expected {wanted}, found {}", array.len()), None);
+            }
             (
                 format!("expected {wanted}, found {}", found.describe()),
                 remedy(&wanted, found),
@@ -225,6 +237,12 @@ fn remedy(wanted: &str, found: &Node) -> Option<String> {
         Value::Integer(value) if wanted == Period::EXPECTED && *value >= 0 => Some(format!(
             "write the unit, as in \"{value}s\" or \"{value}ms\""
         )),
+        Value::Float(value) if wanted == Period::EXPECTED && *value >= 0.0 => {
+            Some(format!("write the unit, as in \"{value:?}s\""))
+        }
+        Value::Float(value) if wanted == ByteSize::EXPECTED && *value >= 0.0 => {
+            Some(format!("write the unit, as in \"{value:?}MiB\""))
+        }
         Value::String(text) if whole && text.parse::<i128>().is_ok() => {
             Some("write it without quotes".to_owned())
         }
