@@ -1,11 +1,12 @@
 //! Measurements: the tree that is measured, the yardstick, and who is held against it.
 //!
-//! `tree` makes a reproducible directory tree. This library is its code, so that it can be tested.
+//! Two programs are built from this crate. `tree` makes a reproducible directory tree; `floor` walks it with nothing but
+//! the system calls that nobody can do without. This library is their code, so that it can be tested.
 //!
 //! What must stay true: nothing here uses statline's own crates. A yardstick that shares code with what it measures gets
 //! faster together with it and says nothing. `statline` itself is only ever run as a program.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -13,7 +14,13 @@ compile_error!(
 );
 
 mod error;
+pub mod floor;
 mod random;
+#[expect(
+    unsafe_code,
+    reason = "the yardstick calls the system directly; this module is the only one that does"
+)]
+mod raw;
 pub mod tree;
 
 pub use error::{IoContext, IoError};
