@@ -1,7 +1,7 @@
-//! Measurements: the tree that is measured, the yardstick, and who is held against it.
+//! Measurements: the tree that is measured, the yardstick, and everybody who is held against it.
 //!
-//! Two programs are built from this crate. `tree` makes a reproducible directory tree; `floor` walks it with nothing but
-//! the system calls that nobody can do without. This library is their code, so that it can be tested.
+//! Three programs are built from this crate. `tree` makes a reproducible directory tree, `floor` walks it with nothing but
+//! the system calls that nobody can do without, and `peers` walks it the way other people's code does. This library is their code, so that it can be tested.
 //!
 //! What must stay true: nothing here uses statline's own crates. A yardstick that shares code with what it measures gets
 //! faster together with it and says nothing. `statline` itself is only ever run as a program.
@@ -15,6 +15,7 @@ compile_error!(
 
 mod error;
 pub mod floor;
+pub mod peers;
 mod random;
 #[expect(
     unsafe_code,

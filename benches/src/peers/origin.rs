@@ -1,0 +1,64 @@
+//! The algorithm that statline grew out of: everything into a list, then everything again.
+//!
+//! The paths of the whole tree are collected on one thread; their metadata is read by path on a rayon pool; the result is
+//! sorted by path. It holds every full path and every metadata at once, which is what its peak memory shows.
+
+use std::fs::{self, Metadata};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use rayon::ThreadPoolBuilder;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::Tally;
+
+pub(super) fn walk(root: &Path, threads: NonZeroUsize) -> Tally {
+    let mut tally = Tally::default();
+    let paths = list(root, &mut tally);
+    let Ok(pool) = ThreadPoolBuilder::new().num_threads(threads.get()).build() else {
+        tally.errors += 1;
+        return tally;
+    };
+    let found: Vec<_> = pool.install(|| {
+        paths
+            .into_par_iter()
+            .map(|path| {
+                let metadata = fs::symlink_metadata(&path);
+                (path, metadata)
+            })
+            .collect()
+    });
+    let mut entries: Vec<(PathBuf, Metadata)> = Vec::with_capacity(found.len());
+    for (path, metadata) in found {
+        match metadata {
+            Ok(metadata) => entries.push((path, metadata)),
+            Err(_) => tally.errors += 1,
+        }
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    entries.iter().for_each(|(_, metadata)| tally.add(metadata));
+    tally
+}
+
+fn list(root: &Path, tally: &mut Tally) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(directory) = pending.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else {
+            tally.errors += 1;
+            continue;
+        };
+        for entry in entries {
+            let Ok(entry) = entry else {
+                tally.errors += 1;
+                continue;
+            };
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(path.clone());
+            }
+            paths.push(path);
+        }
+    }
+    paths
+}
