@@ -1,7 +1,8 @@
 //! Measurements: the tree that is measured, the yardstick, and everybody who is held against it.
 //!
-//! Three programs are built from this crate. `tree` makes a reproducible directory tree, `floor` walks it with nothing but
-//! the system calls that nobody can do without, and `peers` walks it the way other people's code does. This library is their code, so that it can be tested.
+//! Four programs are built from this crate. `tree` makes a reproducible directory tree, `floor` walks it with nothing but
+//! the system calls that nobody can do without, `peers` walks it the way other people's code does, and `compare` runs all of
+//! them in turns and writes a table. This library is their code, so that it can be tested.
 //!
 //! What must stay true: nothing here uses statline's own crates. A yardstick that shares code with what it measures gets
 //! faster together with it and says nothing. `statline` itself is only ever run as a program.
@@ -13,6 +14,7 @@ compile_error!(
     "statline-benches calls getdents64, statx and wait4 directly and reads /proc: it measures Linux only"
 );
 
+pub mod compare;
 mod error;
 pub mod floor;
 pub mod peers;

@@ -51,6 +51,13 @@ impl Random {
         let base = 1 << self.exponent(limit);
         base + self.below(base)
     }
+
+    /// Puts `items` into random order.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last as u64 + 1) as usize);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -75,5 +82,14 @@ mod tests {
         let drawn: Vec<u64> = (0..1_000).map(|_| random.below(5)).collect();
         assert_eq!(drawn.iter().min(), Some(&0));
         assert_eq!(drawn.iter().max(), Some(&4));
+    }
+
+    #[test]
+    fn shuffling_loses_nothing() {
+        let mut items: Vec<u32> = (0..100).collect();
+        Random::new(3, 0).shuffle(&mut items);
+        assert_ne!(items, (0..100).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
     }
 }

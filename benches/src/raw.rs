@@ -10,7 +10,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
 
 /// What a thread offers to getdents64. A larger buffer saves nothing that can be measured.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -92,6 +95,43 @@ impl NameBuffer {
         // SAFETY: the call succeeded, so the kernel filled the whole structure, zeros where it knew nothing.
         Ok(unsafe { answer.assume_init() }.stx_mode)
     }
+}
+
+/// What a child process used, as the kernel accounted for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) status: ExitStatus,
+    /// Time on a processor, in user mode and in the kernel together.
+    pub(crate) cpu: Duration,
+    /// The largest resident set.
+    pub(crate) peak_bytes: u64,
+}
+
+/// Waits for a child process and takes its account. The child must not be waited for in any other way.
+pub(crate) fn wait(pid: u32) -> io::Result<Usage> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        // SAFETY: both pointers are good for one write of their type.
+        let waited =
+            unsafe { libc::wait4(pid.cast_signed(), &raw mut status, 0, usage.as_mut_ptr()) };
+        if waited != -1 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    // SAFETY: all bits zero is a valid `rusage`, and the kernel has overwritten it.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
+    Ok(Usage {
+        status: ExitStatus::from_raw(status),
+        cpu: time(usage.ru_utime) + time(usage.ru_stime),
+        // Linux counts in KiB.
+        peak_bytes: usage.ru_maxrss as u64 * 1024,
+    })
 }
 
 fn check(returned: libc::c_long) -> io::Result<libc::c_long> {
