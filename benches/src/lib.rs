@@ -4,6 +4,14 @@
 //! the system calls that nobody can do without, `peers` walks it the way other people's code does, and `compare` runs all of
 //! them in turns and writes a table. This library is their code, so that it can be tested.
 //!
+//! ```text
+//! cargo build --release -p statline-benches -p statline-cli
+//! target/release/tree DIR                          # a million entries, half a minute
+//! target/release/floor DIR                         # the yardstick alone
+//! benches/install-peers.sh                         # find, bfs and du, as root
+//! target/release/compare DIR --markdown TABLE.md   # everybody, five rounds
+//! ```
+//!
 //! What must stay true: nothing here uses statline's own crates. A yardstick that shares code with what it measures gets
 //! faster together with it and says nothing. `statline` itself is only ever run as a program.
 
