@@ -5,6 +5,7 @@
 //! came from also asked for each metadata twice and kept each path twice; that is left out, since it is beside the point.
 
 use std::fs::{self, Metadata};
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -20,20 +21,18 @@ pub(super) fn walk(root: &Path, threads: NonZeroUsize) -> Tally {
         tally.errors += 1;
         return tally;
     };
-    let found: Vec<Option<(PathBuf, Metadata)>> = pool.install(|| {
+    // Failures stay in the list: a second list, without them, would not be the algorithm's fault.
+    let mut found: Vec<(PathBuf, io::Result<Metadata>)> = pool.install(|| {
         let stat = |path: PathBuf| {
-            fs::symlink_metadata(&path)
-                .ok()
-                .map(|metadata| (path, metadata))
+            let metadata = fs::symlink_metadata(&path);
+            (path, metadata)
         };
         paths.into_par_iter().map(stat).collect()
     });
-    let asked = found.len();
-    // std does this in place: a second list would not be the algorithm's fault.
-    let mut entries: Vec<(PathBuf, Metadata)> = found.into_iter().flatten().collect();
-    tally.errors += (asked - entries.len()) as u64;
-    entries.sort_by(|a, b| a.0.cmp(&b.0));
-    entries.iter().for_each(|(_, metadata)| tally.add(metadata));
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    for (_, metadata) in found {
+        tally.take(metadata);
+    }
     tally
 }
 
