@@ -12,6 +12,9 @@ use super::statistics::{self, Spread};
 /// Cargo's own record of what was compiled in: a version stated by hand would be wrong one day.
 const LOCK: &str = include_str!("../../../Cargo.lock");
 
+/// A hot floor on a quiet machine varies by less than this between its rounds.
+const QUIET: f64 = 1.25;
+
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Everything that is printed.
@@ -52,6 +55,7 @@ impl Display for Report<'_> {
         for series in self.series {
             self.row(out, series, floor, entries)?;
         }
+        self.disturbed(out, floor)?;
         self.footer(out)
     }
 }
@@ -130,6 +134,23 @@ impl Report<'_> {
             grouped((entries as f64 / seconds.median) as u64),
             self.peak(peak),
             counted(series, entries),
+        )
+    }
+
+    /// A ratio bears noise that slows everybody alike. Other people's load does not: it takes a core from a program that
+    /// uses them all and nothing from one that uses one, so the floor suffers most and everybody else looks good.
+    fn disturbed(&self, out: &mut Formatter<'_>, floor: &Series) -> fmt::Result {
+        let Some(seconds) = Spread::of(floor.seconds()) else {
+            return Ok(());
+        };
+        let swing = seconds.max / seconds.min;
+        if swing < QUIET {
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "\n**The machine was not quiet**: the floor itself varied by a factor of {swing:.2}. Such load slows programs on \
+             several threads most, the floor first, and makes all others look better than they are. Measure again."
         )
     }
 
@@ -290,7 +311,7 @@ mod tests {
         }
     }
 
-    fn rows(series: &[Series]) -> Vec<String> {
+    fn text(series: &[Series]) -> String {
         let report = Report {
             machine: &machine(),
             own_peak_bytes: Some(4 << 20),
@@ -302,8 +323,11 @@ mod tests {
             series,
             skipped: &[],
         };
-        report
-            .to_string()
+        report.to_string()
+    }
+
+    fn rows(series: &[Series]) -> Vec<String> {
+        text(series)
             .lines()
             .filter(|line| line.starts_with('|'))
             .skip(2)
@@ -334,6 +358,14 @@ mod tests {
             series("x", &[500], 9_999),
         ]);
         assert!(rows[1].ends_with("| **9,999 ≠** |"), "{}", rows[1]);
+    }
+
+    #[test]
+    fn a_floor_that_varies_is_warned_of() {
+        let warns =
+            |milliseconds: &[u64]| text(&[series("floor", milliseconds, 1)]).contains("not quiet");
+        assert!(!warns(&[1_000, 1_100, 1_200]));
+        assert!(warns(&[1_000, 1_100, 1_300]));
     }
 
     #[test]
