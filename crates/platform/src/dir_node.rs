@@ -392,7 +392,10 @@ mod tests {
     proptest! {
         #[test]
         fn path_order_is_the_order_of_component_lists(
-            paths in prop::collection::vec((0usize..2, prop::collection::vec(component(), 0..4), prop::option::of(component())), 2..6),
+            paths in prop::collection::vec(
+                (0usize..2, prop::collection::vec(component(), 0..4), prop::option::of(component())),
+                2..6,
+            ),
             share in any::<bool>(),
         ) {
             let roots = [DirNode::root(Path::new("r")), DirNode::root(Path::new("r2"))];
@@ -404,8 +407,8 @@ mod tests {
                 for directory in directories {
                     list.push(directory.clone());
                     // With and without sharing nodes: the order must not depend on it.
-                    let known = made.iter().find(|(other, _)| share && *other == list).map(|(_, node)| Arc::clone(node));
-                    node = known.unwrap_or_else(|| child(&node, directory));
+                    let known = made.iter().find(|(other, _)| share && *other == list);
+                    node = known.map_or_else(|| child(&node, directory), |(_, node)| Arc::clone(node));
                     made.push((list.clone(), Arc::clone(&node)));
                 }
                 list.extend(name.clone());
@@ -413,7 +416,8 @@ mod tests {
             }
             for (a_list, a_node, a_name) in &rows {
                 for (b_list, b_node, b_name) in &rows {
-                    prop_assert_eq!(compare_paths((a_node, a_name), (b_node, b_name)), a_list.cmp(b_list));
+                    let order = compare_paths((a_node, a_name), (b_node, b_name));
+                    prop_assert_eq!(order, a_list.cmp(b_list));
                 }
             }
         }
