@@ -64,11 +64,6 @@ impl StageOptions {
             problems,
         )
     }
-
-    /// The header of the stage.
-    pub(crate) fn location(&self) -> Location {
-        Location::with_origin(self.path.clone(), self.node.origin.clone())
-    }
 }
 
 /// What a pass over the tree knows from those before, and what it finds.
