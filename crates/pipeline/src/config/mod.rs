@@ -35,13 +35,7 @@ pub use problems::Problems;
 pub use settings::{PipelineSettings, ThreadSetting};
 pub use variables::Environment;
 
-#[expect(
-    unused_imports,
-    reason = "the graph, which reads the description, is not there yet"
-)]
-pub(crate) use {
-    description::{JobDescription, STAGE_KEYS, StageDescription, describe},
-    inputs::InputDescription,
-    options::{StageOptions, field_names},
-    suggest::did_you_mean,
-};
+pub(crate) use description::{StageDescription, describe};
+pub(crate) use inputs::InputDescription;
+pub(crate) use options::StageOptions;
+pub(crate) use suggest::did_you_mean;

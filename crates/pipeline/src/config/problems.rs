@@ -15,6 +15,9 @@ use super::problem::{Problem, Severity};
 use super::render;
 use super::text::JobText;
 
+/// More are not kept: a file with so many is something else than a job.
+const MOST: usize = 1000;
+
 /// All that is wrong in a job.
 ///
 /// As an error it displays every problem with its line, in the order of the file;
@@ -25,6 +28,8 @@ pub struct Problems {
     /// Where the keys of the job are, by their paths.
     places: HashMap<String, Origin>,
     list: Vec<Problem>,
+    /// Whether there were more than it keeps.
+    is_cut: bool,
 }
 
 impl Problems {
@@ -43,7 +48,14 @@ impl Problems {
 
     /// Adds one. One that has a path and no span gets the span of that key, or of the table that
     /// should hold it.
+    ///
+    /// Of thousands, some are dropped; never all of the errors.
     pub fn push(&mut self, mut problem: Problem) {
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        if self.list.len() >= MOST && (!is_error(&problem) || self.list.iter().any(is_error)) {
+            self.is_cut = true;
+            return;
+        }
         if *problem.location.origin() == Origin::Nowhere
             && let Some(origin) = self.place(problem.location.path())
         {
@@ -93,6 +105,10 @@ impl Problems {
     /// if `colour` says so.
     pub fn render(&self, colour: bool) -> String {
         render::render(self, colour)
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     pub(super) fn text(&self) -> Option<&Arc<JobText>> {

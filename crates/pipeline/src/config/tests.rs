@@ -14,7 +14,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{JobDescription, Problems, describe};
+use super::description::JobDescription;
+use super::{Problems, describe};
 use crate::quantity::{ByteSize, Period};
 
 /// What the options of a stage can look like.

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use serde::Deserialize;
 
 use super::{Demo, report, report_options};
-use crate::config::field_names;
+use crate::config::options::field_names;
 use crate::quantity::ByteSize;
 
 #[test]

@@ -128,6 +128,13 @@ fn a_long_line_is_shown_in_part() {
 }
 
 #[test]
+fn a_long_name_does_not_drown_its_message() {
+    let report = report(&format!("[{}]\n", "x".repeat(100_000)));
+    assert!(report.len() < 1500, "{report}");
+    assert!(report.contains("x…: unknown table \"xxx"), "{report}");
+}
+
+#[test]
 fn nothing_in_a_file_steers_the_terminal() {
     let report = report(
         "[stages.a]\n# \u{202e}\ntype = \"demo\"\npath = \"\"\n\"\\u001b[31m\" = 1\ninputs = [\"\\u001b[2J.\"] # \u{202e}\n[\"\\u001b\"]\n",
