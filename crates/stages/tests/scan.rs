@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-use std::sync::Arc;
 
 use statline_pipeline::testing::{Collected, Items};
 use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport};
@@ -273,7 +272,7 @@ fn followed_links_are_entered_and_a_loop_is_an_error_record() {
     let directory = temporary();
     small_tree(directory.path());
     let root = directory.path();
-    symlink("../a", root.join("a/b/up")).unwrap();
+    symlink("../../a", root.join("a/b/up")).unwrap();
     symlink("a/b", root.join("down")).unwrap();
     symlink("nowhere", root.join("dangling")).unwrap();
     let config = EnumerateConfig {
@@ -464,13 +463,9 @@ fn link_targets_are_read_when_asked_for() {
 fn a_root_has_a_row_of_its_own() {
     let directory = temporary();
     let scanned = scan(EnumerateConfig::new([directory.path()]));
-    let row = scanned.batches[0].rows().next().unwrap();
+    let row = scanned.batches.iter().flat_map(Rows::rows).next().unwrap();
     assert!(row.name.is_empty());
     assert_eq!(row.depth(), 0);
     let inode = fs::metadata(directory.path()).unwrap().ino();
     assert_eq!(row.metadata.unwrap().file_id().unwrap().low(), inode);
-    assert!(Arc::ptr_eq(
-        row.directory,
-        &scanned.batches[0].ends()[0].directory
-    ));
 }
