@@ -317,8 +317,9 @@ mod tests {
             len: 4,
             filter: program.as_mut_ptr(),
         };
-        // SAFETY: the first call takes numbers only, the second reads the program, which outlives it.
+        // SAFETY: takes numbers only.
         retry(|| unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) as isize })?;
+        // SAFETY: reads the program, which outlives the call.
         retry(|| unsafe {
             libc::prctl(
                 libc::PR_SET_SECCOMP,
