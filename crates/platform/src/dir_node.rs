@@ -11,6 +11,7 @@ use std::fmt;
 #[cfg(unix)]
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(unix)]
@@ -63,6 +64,8 @@ pub struct DirNode {
     name: Box<[u8]>,
     depth: u32,
     followed: bool,
+    /// Where [`Handles`](crate::Handles) put this directory last. Only a hint.
+    slot: AtomicU32,
     identity: OnceLock<Identity>,
 }
 
@@ -76,6 +79,7 @@ impl DirNode {
             name: terminate(path.as_os_str().as_encoded_bytes()),
             depth: 0,
             followed: true,
+            slot: AtomicU32::new(u32::MAX),
             identity: OnceLock::new(),
         })
     }
@@ -100,6 +104,7 @@ impl DirNode {
             // Saturates where no tree can be: each level takes memory for its node.
             depth: parent.depth.saturating_add(1),
             followed,
+            slot: AtomicU32::new(u32::MAX),
             identity: OnceLock::new(),
         })
     }
@@ -143,6 +148,15 @@ impl DirNode {
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.get()
+    }
+
+    pub(crate) fn slot_hint(&self) -> usize {
+        self.slot.load(Relaxed) as usize
+    }
+
+    pub(crate) fn set_slot_hint(&self, slot: usize) {
+        self.slot
+            .store(u32::try_from(slot).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Notes what the directory is. Returns whether that is what it was before, if it was opened

@@ -163,6 +163,16 @@ impl Handles {
         pinned.shared.lock().cache.detach(pinned.slot);
     }
 
+    /// Closes `node`'s directory now, or when nobody pins it any more, as it has been read whole and
+    /// nothing below it is left to open. Should it be wanted again, it is reopened.
+    ///
+    /// Closing soon is cheaper than closing late: what the kernel keeps of an open directory is still
+    /// in the processor's cache then.
+    pub fn retire(&self, node: &DirNode) {
+        let closing = self.0.release(|state| state.cache.retire(node));
+        drop(closing);
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> HandleStats {

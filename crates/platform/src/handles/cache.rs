@@ -5,7 +5,6 @@
 //! was granted by [`HandleCache::grant`] to a thread that is opening it; a slot taken away to make
 //! room passes on to that grant, and its handle must be closed before anything is opened with it.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::{DirNode, Handle};
@@ -17,15 +16,18 @@ pub(super) type SlotId = usize;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) handle: Arc<Handle>,
-    /// Also keeps the node's address from being used again while it is a key.
     node: Arc<DirNode>,
     pins: usize,
-    /// When it was last unpinned: its key among the idle ones.
-    idle_since: u64,
+    /// The idle slots that were unpinned right before and right after this one.
+    older: SlotId,
+    newer: SlotId,
     cursor: Cursor,
-    /// Whether `index` leads here. If not, it is closed once nobody pins it.
+    /// Whether [`HandleCache::find`] leads here. If not, it is closed once nobody pins it.
     shared: bool,
 }
+
+/// No slot.
+const NONE: SlotId = SlotId::MAX;
 
 /// Where the handle's position in the directory's list of names is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +46,10 @@ pub(super) struct HandleCache {
     budget: usize,
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
-    /// By the address of the node.
-    index: HashMap<usize, SlotId>,
-    /// Slots that nobody pins, the longest idle first.
-    idle: BTreeMap<u64, SlotId>,
-    clock: u64,
+    /// The ends of the list of slots that nobody pins, which the slots themselves link.
+    oldest: SlotId,
+    newest: SlotId,
+    idle: usize,
     /// Descriptors granted and not in a slot yet.
     opening: usize,
     peak: usize,
@@ -61,9 +62,9 @@ impl HandleCache {
             budget,
             slots: Vec::new(),
             free: Vec::new(),
-            index: HashMap::new(),
-            idle: BTreeMap::new(),
-            clock: 0,
+            oldest: NONE,
+            newest: NONE,
+            idle: 0,
             opening: 0,
             peak: 0,
             evicted: 0,
@@ -85,15 +86,18 @@ impl HandleCache {
 
     /// The slot that holds `node`'s directory, for everyone.
     pub(super) fn find(&self, node: &DirNode) -> Option<SlotId> {
-        self.index.get(&key(node)).copied()
+        // A node remembers the slot it was put into last; whether it is still there, the slot tells.
+        let id = node.slot_hint();
+        let slot = self.slots.get(id)?.as_ref()?;
+        (slot.shared && std::ptr::eq(&*slot.node, node)).then_some(id)
     }
 
     /// Keeps a slot from being evicted until [`HandleCache::unpin`].
     pub(super) fn pin(&mut self, id: SlotId) -> Arc<Handle> {
-        let slot = slot(&mut self.slots, id);
-        if slot.pins == 0 {
-            self.idle.remove(&slot.idle_since);
+        if slot(&mut self.slots, id).pins == 0 {
+            self.unlink(id);
         }
+        let slot = slot(&mut self.slots, id);
         slot.pins += 1;
         Arc::clone(&slot.handle)
     }
@@ -109,10 +113,21 @@ impl HandleCache {
         if !slot.shared {
             return self.take(id);
         }
-        self.clock += 1;
-        slot.idle_since = self.clock;
-        self.idle.insert(self.clock, id);
+        self.link(id);
         None
+    }
+
+    /// Gives `node`'s directory up, as nobody is expected to want it again. A slot that comes back
+    /// is to be closed, outside of any lock; while somebody pins it, it is closed after that.
+    #[must_use]
+    pub(super) fn retire(&mut self, node: &DirNode) -> Option<Slot> {
+        let id = self.find(node)?;
+        if slot(&mut self.slots, id).pins > 0 {
+            self.detach(id);
+            return None;
+        }
+        self.unlink(id);
+        self.take(id)
     }
 
     /// Takes the cursor of a slot, if it is free. Returns where it was.
@@ -132,7 +147,7 @@ impl HandleCache {
     #[must_use]
     pub(super) fn grant(&mut self, count: usize) -> Option<Vec<Slot>> {
         let excess = (self.open() + count).saturating_sub(self.budget);
-        if excess > self.idle.len() {
+        if excess > self.idle {
             return None;
         }
         let evicted = self.evict(excess);
@@ -150,9 +165,9 @@ impl HandleCache {
     #[must_use]
     pub(super) fn evict(&mut self, count: usize) -> Vec<Slot> {
         let mut evicted = Vec::new();
-        while evicted.len() < count
-            && let Some((_, id)) = self.idle.pop_first()
-        {
+        while evicted.len() < count && self.oldest != NONE {
+            let id = self.oldest;
+            self.unlink(id);
             evicted.extend(self.take(id));
         }
         self.evicted += evicted.len() as u64;
@@ -172,13 +187,14 @@ impl HandleCache {
             self.slots.len() - 1
         });
         if shared {
-            self.index.insert(key(&node), id);
+            node.set_slot_hint(id);
         }
         self.slots[id] = Some(Slot {
             handle,
             node,
             pins: 1,
-            idle_since: 0,
+            older: NONE,
+            newer: NONE,
             cursor,
             shared,
         });
@@ -188,24 +204,40 @@ impl HandleCache {
 
     /// Makes a pinned slot nobody else's: the next one who wants the directory opens it anew.
     pub(super) fn detach(&mut self, id: SlotId) {
-        let slot = slot(&mut self.slots, id);
-        if std::mem::replace(&mut slot.shared, false) {
-            self.index.remove(&key(&slot.node));
-        }
+        slot(&mut self.slots, id).shared = false;
     }
 
     fn take(&mut self, id: SlotId) -> Option<Slot> {
         let slot = self.slots[id].take()?;
         self.free.push(id);
-        if slot.shared {
-            self.index.remove(&key(&slot.node));
-        }
         Some(slot)
     }
-}
 
-fn key(node: &DirNode) -> usize {
-    std::ptr::from_ref(node).addr()
+    /// Puts a slot at the newer end of the idle ones.
+    fn link(&mut self, id: SlotId) {
+        let newest = std::mem::replace(&mut self.newest, id);
+        let added = slot(&mut self.slots, id);
+        (added.older, added.newer) = (newest, NONE);
+        match newest {
+            NONE => self.oldest = id,
+            newest => slot(&mut self.slots, newest).newer = id,
+        }
+        self.idle += 1;
+    }
+
+    /// Takes a slot out of the idle ones.
+    fn unlink(&mut self, id: SlotId) {
+        let Slot { older, newer, .. } = *slot(&mut self.slots, id);
+        match older {
+            NONE => self.oldest = newer,
+            older => slot(&mut self.slots, older).newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            newer => slot(&mut self.slots, newer).older = older,
+        }
+        self.idle -= 1;
+    }
 }
 
 /// A slot that is in use. Not a method, so that the other fields stay free.
