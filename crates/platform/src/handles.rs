@@ -227,10 +227,11 @@ impl Shared {
     /// Closes everything idle, for want of a descriptor in the whole process. Waits for a release
     /// if that is nothing, or if told to.
     fn give_way(&self, wait: bool) {
-        let evicted = self.release(|state| state.cache.evict(usize::MAX));
-        let waits = wait || evicted.is_empty();
+        let evicted = self.lock().cache.evict(usize::MAX);
+        let count = evicted.len();
         drop(evicted);
-        if waits {
+        self.release(|state| state.cache.revoke(count));
+        if wait || count == 0 {
             self.wait(self.lock());
         }
     }
@@ -268,7 +269,10 @@ impl Drop for Pinned {
         // SAFETY: the handle is not used again.
         unsafe { ManuallyDrop::drop(&mut self.handle) };
         let closing: Option<Slot> = self.shared.release(|state| state.cache.unpin(self.slot));
-        drop(closing);
+        if closing.is_some() {
+            drop(closing);
+            self.shared.release(|state| state.cache.revoke(1));
+        }
     }
 }
 
