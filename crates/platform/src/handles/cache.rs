@@ -1,9 +1,9 @@
 //! Which directories are open: the bookkeeping behind [`Handles`](super::Handles), without a system
 //! call or a lock.
 //!
-//! What must stay true: `slots in use + opening ≤ budget`. Every descriptor is either in a slot or
-//! was granted by [`HandleCache::grant`] to a thread that is opening it; a slot taken away to make
-//! room passes on to that grant, and its handle must be closed before anything is opened with it.
+//! What must stay true: `slots in use + loose ≤ budget`. A descriptor that is in no slot is *loose*:
+//! somebody is opening it, with a grant, or closing it. It counts until it is really closed and
+//! handed back by [`HandleCache::revoke`], or put into a slot.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) type SlotId = usize;
 /// An open directory in the cache.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) handle: Arc<Handle>,
+    handle: Arc<Handle>,
     node: Arc<DirNode>,
     pins: usize,
     /// The idle slots that were unpinned right before and right after this one.
@@ -50,8 +50,8 @@ pub(super) struct HandleCache {
     oldest: SlotId,
     newest: SlotId,
     idle: usize,
-    /// Descriptors granted and not in a slot yet.
-    opening: usize,
+    /// Descriptors outside of slots, being opened or closed.
+    loose: usize,
     peak: usize,
     evicted: u64,
 }
@@ -65,15 +65,15 @@ impl HandleCache {
             oldest: NONE,
             newest: NONE,
             idle: 0,
-            opening: 0,
+            loose: 0,
             peak: 0,
             evicted: 0,
         }
     }
 
-    /// Descriptors in use: in slots, or granted.
+    /// Descriptors in use, in slots and loose.
     pub(super) fn open(&self) -> usize {
-        self.slots.len() - self.free.len() + self.opening
+        self.slots.len() - self.free.len() + self.loose
     }
 
     pub(super) fn peak(&self) -> usize {
@@ -102,7 +102,8 @@ impl HandleCache {
         Arc::clone(&slot.handle)
     }
 
-    /// Takes back a pin. A slot that comes back is to be closed, outside of any lock.
+    /// Takes back a pin. A slot that comes back is loose now: to be closed, outside of any lock, and
+    /// then revoked.
     #[must_use]
     pub(super) fn unpin(&mut self, id: SlotId) -> Option<Slot> {
         let slot = slot(&mut self.slots, id);
@@ -118,7 +119,7 @@ impl HandleCache {
     }
 
     /// Gives `node`'s directory up, as nobody is expected to want it again. A slot that comes back
-    /// is to be closed, outside of any lock; while somebody pins it, it is closed after that.
+    /// is loose now, see [`HandleCache::unpin`]; while somebody pins it, it is closed after that.
     #[must_use]
     pub(super) fn retire(&mut self, node: &DirNode) -> Option<Slot> {
         let id = self.find(node)?;
@@ -142,26 +143,28 @@ impl HandleCache {
         slot(&mut self.slots, id).cursor = Cursor::Moved;
     }
 
-    /// Grants the opening of `count` directories. Slots that come back were taken away for that,
-    /// and must be closed first. `None` if there is no room, and none can be made.
+    /// Grants the opening of `count` directories. Slots that come back were taken away for that, and
+    /// must be closed first. `None` if there is no room, and none can be made.
     #[must_use]
     pub(super) fn grant(&mut self, count: usize) -> Option<Vec<Slot>> {
         let excess = (self.open() + count).saturating_sub(self.budget);
         if excess > self.idle {
             return None;
         }
+        // What the evicted slots leave is part of the grant.
         let evicted = self.evict(excess);
-        self.opening += count;
+        self.loose += count - evicted.len();
         self.peak = self.peak.max(self.open());
         Some(evicted)
     }
 
-    /// Takes back `count` grants that were not used.
+    /// Takes back `count` grants that were not used, or loose descriptors that were closed.
     pub(super) fn revoke(&mut self, count: usize) {
-        self.opening -= count;
+        self.loose -= count;
     }
 
-    /// Takes the `count` longest idle slots away, or all idle ones if there are fewer.
+    /// Takes the `count` longest idle slots away, or all idle ones if there are fewer. They are
+    /// loose now, see [`HandleCache::unpin`].
     #[must_use]
     pub(super) fn evict(&mut self, count: usize) -> Vec<Slot> {
         let mut evicted = Vec::new();
@@ -198,7 +201,7 @@ impl HandleCache {
             cursor,
             shared,
         });
-        self.opening -= 1;
+        self.loose -= 1;
         id
     }
 
@@ -210,6 +213,7 @@ impl HandleCache {
     fn take(&mut self, id: SlotId) -> Option<Slot> {
         let slot = self.slots[id].take()?;
         self.free.push(id);
+        self.loose += 1;
         Some(slot)
     }
 
