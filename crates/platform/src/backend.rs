@@ -1,8 +1,8 @@
 //! The seam between statline and the system: what can be asked of an open directory.
 //!
-//! One file per way of asking (`statx.rs`, `fstatat.rs`); [`select`] picks one. Every call works on an open
-//! directory and one name, so none of them can leave the tree through a path. Backends hold no descriptors and no state but what they
-//! learned about the system.
+//! One file per way of asking (`statx.rs`, `fstatat.rs`); [`select`] picks one. Every call works on
+//! an open directory and one name, so none of them can leave the tree through a path. Backends hold
+//! no descriptors and no state but what they learned about the system.
 
 use std::fmt::{self, Debug};
 use std::fs::File;
@@ -15,8 +15,8 @@ use crate::{Entries, Fields, Handle, Identity, Metadata, Name};
 
 /// A way to read directories and metadata.
 ///
-/// An error carries what the system said ([`io::Error::raw_os_error`]) or a [`Fault`](crate::Fault). Interrupted calls are repeated up to
-/// three times.
+/// An error carries what the system said ([`io::Error::raw_os_error`]) or a
+/// [`Fault`](crate::Fault). Interrupted calls are repeated up to three times.
 pub trait Backend: Send + Sync + Debug {
     /// The name that [`BackendChoice`] has for this backend.
     fn name(&self) -> &'static str;
@@ -27,7 +27,8 @@ pub trait Backend: Send + Sync + Debug {
     /// If there is no such directory, or it must not be read.
     fn open_root(&self, path: &Path) -> io::Result<Handle>;
 
-    /// Opens the directory `name` in `parent`. Without `follow` a symbolic link is refused (`ENOTDIR` or `ELOOP`).
+    /// Opens the directory `name` in `parent`. Without `follow` a symbolic link is refused
+    /// (`ENOTDIR` or `ELOOP`).
     ///
     /// # Errors
     /// If there is no such directory, or it must not be read.
@@ -45,16 +46,19 @@ pub trait Backend: Send + Sync + Debug {
     /// If the system refuses.
     fn rewind(&self, directory: &Handle) -> io::Result<()>;
 
-    /// Appends the next entries of `directory` to `out`, as many as one call of the system gives, without `.` and `..`.
+    /// Appends the next entries of `directory` to `out`, as many as one call of the system gives,
+    /// without `.` and `..`.
     ///
-    /// Returns whether there may be more; false at the end. The position belongs to the handle: one thread at a time may list it.
+    /// Returns whether there may be more; false at the end. The position belongs to the handle: one
+    /// thread at a time may list it.
     ///
     /// # Errors
     /// If the directory cannot be read any further. Entries appended before stay in `out`.
     fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool>;
 
-    /// The metadata of the entry `name`, of `directory` itself if the name is empty. Without `follow` a symbolic link is described, not its
-    /// target. Only those of `fields` are filled that the file system has.
+    /// The metadata of the entry `name`, of `directory` itself if the name is empty. Without
+    /// `follow` a symbolic link is described, not its target. Only those of `fields` are filled
+    /// that the file system has.
     ///
     /// # Errors
     /// `ENOENT` if the entry vanished, and whatever else the system says.
@@ -66,7 +70,8 @@ pub trait Backend: Send + Sync + Debug {
         follow: bool,
     ) -> io::Result<Metadata>;
 
-    /// As [`Backend::stat`] for the entries that `order` names by index, in that order. `sink` gets each index and its result once.
+    /// As [`Backend::stat`] for the entries that `order` names by index, in that order. `sink` gets
+    /// each index and its result once.
     ///
     /// # Panics
     /// If `order` holds an index that `entries` does not have.
@@ -90,14 +95,16 @@ pub trait Backend: Send + Sync + Debug {
     /// Appends the target of the symbolic link `name`, however long.
     ///
     /// # Errors
-    /// `EINVAL` if the entry is no symbolic link, and whatever else the system says. `out` is as before then.
+    /// `EINVAL` if the entry is no symbolic link, and whatever else the system says. `out` is as
+    /// before then.
     fn read_link(&self, directory: &Handle, name: Name<'_>, out: &mut Vec<u8>) -> io::Result<()>;
 
-    /// Opens the regular file `name` for reading. Never follows a symbolic link, never waits for a pipe's other end, and leaves the access
-    /// time alone where the system lets it.
+    /// Opens the regular file `name` for reading. Never follows a symbolic link, never waits for a
+    /// pipe's other end, and leaves the access time alone where the system lets it.
     ///
     /// # Errors
-    /// [`Fault::NotRegular`](crate::Fault) if the entry is no regular file, and whatever the system says.
+    /// [`Fault::NotRegular`](crate::Fault) if the entry is no regular file, and whatever the system
+    /// says.
     fn open_file(&self, directory: &Handle, name: Name<'_>) -> io::Result<File>;
 }
 
@@ -160,7 +167,7 @@ pub struct UnknownBackend(String);
 #[error("the backend {choice} is not available here: {reason}")]
 pub struct BackendUnavailable {
     choice: BackendChoice,
-    reason: String,
+    reason: &'static str,
 }
 
 /// The backend for `choice`. `Auto` decides by one real call.
@@ -168,5 +175,57 @@ pub struct BackendUnavailable {
 /// # Errors
 /// If this system does not have it.
 pub fn select(choice: BackendChoice) -> Result<Arc<dyn Backend>, BackendUnavailable> {
-    todo!("{choice}")
+    let backend = match choice {
+        BackendChoice::Auto => statx().or_else(|_| fstatat()),
+        BackendChoice::Statx => statx(),
+        BackendChoice::Fstatat => fstatat(),
+    };
+    backend.map_err(|reason| BackendUnavailable { choice, reason })
+}
+
+#[cfg(target_os = "linux")]
+fn statx() -> Result<Arc<dyn Backend>, &'static str> {
+    if crate::statx::is_available() {
+        Ok(Arc::new(crate::statx::Statx::default()))
+    } else {
+        Err("the kernel is older than 4.11, or a filter forbids the call")
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn statx() -> Result<Arc<dyn Backend>, &'static str> {
+    Err("only Linux has it")
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "its twin for other systems fails")]
+fn fstatat() -> Result<Arc<dyn Backend>, &'static str> {
+    Ok(Arc::new(crate::fstatat::Fstatat))
+}
+
+#[cfg(not(unix))]
+fn fstatat() -> Result<Arc<dyn Backend>, &'static str> {
+    Err("only Unix has it")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_round_trip_through_their_names() {
+        for choice in BackendChoice::ALL {
+            assert_eq!(choice.as_str().parse(), Ok(choice));
+        }
+        assert!("Statx".parse::<BackendChoice>().is_err());
+    }
+
+    #[test]
+    fn a_forced_backend_is_the_one_that_was_forced() {
+        assert_eq!(select(BackendChoice::Fstatat).unwrap().name(), "fstatat");
+        if let Ok(backend) = select(BackendChoice::Statx) {
+            assert_eq!(backend.name(), "statx");
+            assert_eq!(select(BackendChoice::Auto).unwrap().name(), "statx");
+        }
+    }
 }

@@ -1,20 +1,27 @@
 //! The place of a directory in its tree, without a descriptor.
 //!
-//! Records, queues and sorted runs hold nodes; [`Handles`](crate::Handles) opens them when they are needed. A node links to its parent, so a
-//! path is put together only where one is written: a tree 5,000 levels deep has paths of a megabyte. For the same reason nothing here may
-//! recurse along the chain, dropping included.
+//! Records, queues and sorted runs hold nodes; [`Handles`](crate::Handles) opens them when they are
+//! needed. A node links to its parent, so a path is put together only where one is written: a tree
+//! 5,000 levels deep has paths of a megabyte. For the same reason nothing here may recurse along
+//! the chain, dropping included.
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::fmt;
+#[cfg(unix)]
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(unix)]
+use crate::Metadata;
 use crate::{FileId, Name};
 
-/// What tells a directory from every other: compared at each reopening, and for loops and mount points.
+/// What tells a directory from every other: compared at each reopening, and for loops and mount
+/// points.
 ///
-/// Two are equal if device and file id are. The mount is not compared: it tells a bind mount from the directory that it shows.
+/// Two are equal if device and file id are. The mount is not compared: it tells a bind mount from
+/// the directory that it shows.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity {
     /// The device of the file system.
@@ -23,6 +30,21 @@ pub struct Identity {
     pub file_id: FileId,
     /// The mount, where the system tells.
     pub mount_id: Option<u64>,
+}
+
+impl Identity {
+    /// The identity in the metadata of an open directory.
+    #[cfg(unix)]
+    pub(crate) fn from_metadata(metadata: &Metadata) -> io::Result<Identity> {
+        match (metadata.device(), metadata.file_id()) {
+            (Some(device), Some(file_id)) => Ok(Identity {
+                device,
+                file_id,
+                mount_id: metadata.mount_id(),
+            }),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
 }
 
 impl PartialEq for Identity {
@@ -36,7 +58,8 @@ impl Eq for Identity {}
 /// A directory's place: its parent's node and its name there, or the path of a root.
 pub struct DirNode {
     parent: Option<Arc<DirNode>>,
-    /// With a trailing NUL. The path as the user gave it for a root, one component for every other node.
+    /// With a trailing NUL. The path as the user gave it for a root, one component for every other
+    /// node.
     name: Box<[u8]>,
     depth: u32,
     followed: bool,
@@ -62,7 +85,8 @@ impl DirNode {
         DirNode::below(parent, name, false)
     }
 
-    /// The directory that the symbolic link `name` in `parent` leads to. Opening it follows the link, each time.
+    /// The directory that the symbolic link `name` in `parent` leads to. Opening it follows the
+    /// link, each time.
     #[must_use]
     pub fn child_followed(parent: &Arc<DirNode>, name: Name<'_>) -> Arc<DirNode> {
         DirNode::below(parent, name, true)
@@ -107,7 +131,8 @@ impl DirNode {
         self.parent.is_none()
     }
 
-    /// Whether opening this directory follows a symbolic link: roots, and nodes made by [`DirNode::child_followed`].
+    /// Whether opening this directory follows a symbolic link: roots, and nodes made by
+    /// [`DirNode::child_followed`].
     #[must_use]
     pub fn is_followed(&self) -> bool {
         self.followed
@@ -119,7 +144,8 @@ impl DirNode {
         self.identity.get()
     }
 
-    /// Notes what the directory is. Returns whether that is what it was before, if it was opened before.
+    /// Notes what the directory is. Returns whether that is what it was before, if it was opened
+    /// before.
     pub(crate) fn confirm(&self, found: Identity) -> bool {
         *self.identity.get_or_init(|| found) == found
     }
@@ -138,9 +164,11 @@ impl DirNode {
         Path::new(unsafe { OsStr::from_encoded_bytes_unchecked(root.bytes()) })
     }
 
-    /// Appends the path: the root's as it was given, then one component per level. No slash is doubled.
+    /// Appends the path: the root's as it was given, then one component per level. No slash is
+    /// doubled.
     pub fn write_path(&self, out: &mut Vec<u8>) {
-        // Two walks up instead of a list of ancestors: one for the length, one that fills in from the end.
+        // Two walks up instead of a list of ancestors: one for the length, one that fills in from
+        // the end.
         let mut length = 0;
         for node in self.ancestors() {
             length += node.bytes().len() + usize::from(node.needs_separator());
@@ -159,7 +187,8 @@ impl DirNode {
         }
     }
 
-    /// Appends the path of the entry `name` in this directory; of the directory itself if the name is empty.
+    /// Appends the path of the entry `name` in this directory; of the directory itself if the name
+    /// is empty.
     pub fn write_entry_path(&self, name: Name<'_>, out: &mut Vec<u8>) {
         self.write_path(out);
         if !name.is_empty() {
@@ -236,10 +265,12 @@ impl<'a> Iterator for Ancestors<'a> {
     }
 }
 
-/// Compares two entries, each given as its directory and its name there, in path order: component by component, by bytes.
+/// Compares two entries, each given as its directory and its name there, in path order: component
+/// by component, by bytes.
 ///
-/// So a directory (the empty name, or its name in its parent) comes right before its contents, whatever bytes its siblings' names hold. Roots
-/// are ordered by the bytes of their paths. No path is built, and entries of one directory cost one comparison of their names.
+/// So a directory (the empty name, or its name in its parent) comes right before its contents,
+/// whatever bytes its siblings' names hold. Roots are ordered by the bytes of their paths. No path
+/// is built, and entries of one directory cost one comparison of their names.
 #[must_use]
 pub fn compare_paths(a: (&DirNode, &[u8]), b: (&DirNode, &[u8])) -> Ordering {
     let (mut a_node, mut a_next) = a;
@@ -352,7 +383,8 @@ mod tests {
         assert_eq!(node.identity(), Some(&identity(2, None)));
     }
 
-    /// Few names, of few and tricky bytes, so that paths often share a beginning; `.` sorts before `/`.
+    /// Few names, of few and tricky bytes, so that paths often share a beginning; `.` sorts before
+    /// `/`.
     fn component() -> impl Strategy<Value = Vec<u8>> {
         prop::collection::vec(prop::sample::select(b".a\xff".to_vec()), 1..3)
     }

@@ -1,7 +1,8 @@
 //! The names that a directory was read to hold, packed.
 //!
-//! What one or several reads of a directory return, and what the stages hand on: one buffer of NUL-terminated names and one row of 16 bytes
-//! per entry, so that an entry costs no allocation. The names of consecutive rows are always consecutive in the buffer: that is what lets
+//! What one or several reads of a directory return, and what the stages hand on: one buffer of
+//! NUL-terminated names and one row of 16 bytes per entry, so that an entry costs no allocation.
+//! The names of consecutive rows are always consecutive in the buffer: that is what lets
 //! [`Entries::append_range`] copy a whole range at once.
 
 use std::fmt;
@@ -9,7 +10,8 @@ use std::ops::Range;
 
 use crate::{Kind, Metadata, Name};
 
-/// Names of directory entries, with the kind and the inode number that the directory itself gives for each.
+/// Names of directory entries, with the kind and the inode number that the directory itself gives
+/// for each.
 ///
 /// Some systems list names and metadata in one call; then [`Entries::metadata`] has it already.
 #[derive(Default, Clone)]
@@ -62,11 +64,12 @@ impl Entries {
         self.metadata.clear();
     }
 
-    /// Appends an entry. `inode` is a hint for the order of reading only: directories may lie about it (mount points, overlays).
+    /// Appends an entry. `inode` is a hint for the order of reading only: directories may lie about
+    /// it (mount points, overlays).
     ///
     /// # Panics
-    /// If the name is longer than 65,535 bytes, or if all names together pass 4 GiB. No file system has names of that length, and readers
-    /// hand on what they have long before.
+    /// If the name is longer than 65,535 bytes, or if all names together pass 4 GiB. No file system
+    /// has names of that length, and readers hand on what they have long before.
     #[inline]
     pub fn push(&mut self, name: &[u8], kind: Option<Kind>, inode: u64) {
         debug_assert!(!name.contains(&0), "a NUL ends a name");
@@ -86,7 +89,8 @@ impl Entries {
         }
     }
 
-    /// Appends an entry whose metadata came with its name. Kind and inode number are taken from there.
+    /// Appends an entry whose metadata came with its name. Kind and inode number are taken from
+    /// there.
     ///
     /// # Panics
     /// As [`Entries::push`].
@@ -122,7 +126,8 @@ impl Entries {
         self.rows[index].kind = Some(kind);
     }
 
-    /// The inode number that the directory holds for entry `index`: good for ordering, wrong at mount points and on overlays.
+    /// The inode number that the directory holds for entry `index`: good for ordering, wrong at
+    /// mount points and on overlays.
     #[inline]
     #[must_use]
     pub fn inode_hint(&self, index: usize) -> u64 {

@@ -1,22 +1,128 @@
 //! Symbolic names of error numbers.
+//!
+//! Configurations (`accept = ["EACCES"]`) and error records name errors; numbers differ from system
+//! to system.
 
 use std::borrow::Cow;
 use std::io;
 
-/// The symbolic name of an error: `"EACCES"`, `"REPLACED"` for a [`Fault`](crate::Fault), `"E9999"` for a number without a name.
+use crate::Fault;
+
+/// The symbolic name of an error: `"EACCES"`, or `"REPLACED"` for a [`Fault`].
+///
+/// A number without a name gives `"E9999"`, an error without a number the name of its
+/// [`io::ErrorKind`] in the same manner (`"UNEXPECTED_EOF"`).
 #[must_use]
 pub fn error_code(error: &io::Error) -> Cow<'static, str> {
-    todo!("{error}")
+    if let Some(fault) = Fault::of(error) {
+        return fault.code().into();
+    }
+    match error.raw_os_error() {
+        Some(errno) => errno_name(errno).map_or_else(|| format!("E{errno}").into(), Cow::from),
+        None => screaming(&format!("{:?}", error.kind())).into(),
+    }
 }
 
 /// The symbolic name of an error number of this system.
 #[must_use]
 pub fn errno_name(errno: i32) -> Option<&'static str> {
-    todo!("{errno}")
+    ERRNOS
+        .iter()
+        .find(|(number, _)| *number == errno)
+        .map(|(_, name)| *name)
 }
 
-/// The error number of this system for a symbolic name.
+/// The error number of this system for a symbolic name. Second names (`EWOULDBLOCK`) are known too.
 #[must_use]
 pub fn errno_from_name(name: &str) -> Option<i32> {
-    todo!("{name}")
+    ERRNOS
+        .iter()
+        .find(|(_, known)| *known == name)
+        .map(|(number, _)| *number)
+}
+
+/// `UnexpectedEof` → `UNEXPECTED_EOF`.
+fn screaming(camel: &str) -> String {
+    let mut name = String::with_capacity(camel.len() + 4);
+    for (index, letter) in camel.chars().enumerate() {
+        if letter.is_uppercase() && index > 0 {
+            name.push('_');
+        }
+        name.extend(letter.to_uppercase());
+    }
+    name
+}
+
+macro_rules! errnos {
+    ($($name:ident)*) => { &[$((libc::$name, stringify!($name))),*] };
+}
+
+/// In the order of the numbers; a second name for a number comes last.
+#[cfg(target_os = "linux")]
+static ERRNOS: &[(i32, &str)] = errnos! {
+    EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK
+    EBUSY EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE
+    EROFS EMLINK EPIPE EDOM ERANGE EDEADLK ENAMETOOLONG ENOLCK ENOSYS ENOTEMPTY ELOOP ENOMSG EIDRM
+    ECHRNG EL2NSYNC EL3HLT EL3RST ELNRNG EUNATCH ENOCSI EL2HLT EBADE EBADR EXFULL ENOANO EBADRQC
+    EBADSLT EBFONT ENOSTR ENODATA ETIME ENOSR ENONET ENOPKG EREMOTE ENOLINK EADV ESRMNT ECOMM EPROTO
+    EMULTIHOP EDOTDOT EBADMSG EOVERFLOW ENOTUNIQ EBADFD EREMCHG ELIBACC ELIBBAD ELIBSCN ELIBMAX
+    ELIBEXEC EILSEQ ERESTART ESTRPIPE EUSERS ENOTSOCK EDESTADDRREQ EMSGSIZE EPROTOTYPE ENOPROTOOPT
+    EPROTONOSUPPORT ESOCKTNOSUPPORT EOPNOTSUPP EPFNOSUPPORT EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL
+    ENETDOWN ENETUNREACH ENETRESET ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ESHUTDOWN
+    ETOOMANYREFS ETIMEDOUT ECONNREFUSED EHOSTDOWN EHOSTUNREACH EALREADY EINPROGRESS ESTALE EUCLEAN
+    ENOTNAM ENAVAIL EISNAM EREMOTEIO EDQUOT ENOMEDIUM EMEDIUMTYPE ECANCELED ENOKEY EKEYEXPIRED
+    EKEYREVOKED EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE ERFKILL EHWPOISON
+    EWOULDBLOCK EDEADLOCK ENOTSUP
+};
+
+/// What POSIX has: other systems' extras are rare and appear by their number.
+#[cfg(all(unix, not(target_os = "linux")))]
+static ERRNOS: &[(i32, &str)] = errnos! {
+    EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EDEADLK ENOMEM EACCES EFAULT EBUSY
+    EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS
+    EMLINK EPIPE EDOM ERANGE EAGAIN EINPROGRESS EALREADY ENOTSOCK EDESTADDRREQ EMSGSIZE EPROTOTYPE
+    ENOPROTOOPT EPROTONOSUPPORT EOPNOTSUPP EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ENETDOWN ENETUNREACH
+    ENETRESET ECONNABORTED ECONNRESET ENOBUFS EISCONN ENOTCONN ETIMEDOUT ECONNREFUSED ELOOP
+    ENAMETOOLONG EHOSTDOWN EHOSTUNREACH ENOTEMPTY EDQUOT ESTALE ENOLCK ENOSYS EOVERFLOW EILSEQ
+    ECANCELED EIDRM ENOMSG EBADMSG EPROTO EWOULDBLOCK ENOTSUP
+};
+
+/// Windows reports errors of its own numbering, not `errno`.
+#[cfg(not(unix))]
+static ERRNOS: &[(i32, &str)] = &[];
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_a_stable_name() {
+        let code = |error: io::Error| error_code(&error).into_owned();
+        assert_eq!(code(io::Error::from_raw_os_error(libc::EACCES)), "EACCES");
+        assert_eq!(code(io::Error::from_raw_os_error(libc::EAGAIN)), "EAGAIN");
+        assert_eq!(code(io::Error::from_raw_os_error(9999)), "E9999");
+        assert_eq!(code(Fault::Replaced.into()), "REPLACED");
+        assert_eq!(code(io::ErrorKind::UnexpectedEof.into()), "UNEXPECTED_EOF");
+    }
+
+    #[test]
+    fn names_lead_back_to_their_numbers() {
+        for (number, name) in ERRNOS {
+            assert_eq!(errno_from_name(name), Some(*number));
+            assert_eq!(errno_from_name(errno_name(*number).unwrap()), Some(*number));
+        }
+        assert_eq!(errno_from_name("EWHATEVER"), None);
+    }
+
+    /// The C library knows a message for every number that the kernel may return.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_number_of_the_system_is_missing() {
+        for number in 1..200 {
+            let known = !io::Error::from_raw_os_error(number)
+                .to_string()
+                .starts_with("Unknown error");
+            assert_eq!(errno_name(number).is_some(), known, "{number}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! What this crate finds wrong by itself, as [`io::Error`]s.
 //!
-//! Everything that can fail here returns an `io::Error`, so that a caller has one kind of error. Most carry the system's error number; the
-//! few that no system call reports carry a [`Fault`].
+//! Everything that can fail here returns an `io::Error`, so that a caller has one kind of error.
+//! Most carry the system's error number; the few that no system call reports carry a [`Fault`].
 
 use std::io;
 
@@ -9,7 +9,8 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// A directory was opened again and is another one now: it was renamed, or removed and made anew.
+    /// A directory was opened again and is another one now: it was renamed, or removed and made
+    /// anew.
     #[error("directory was replaced while it was being scanned")]
     Replaced,
     /// The caller's `cancelled` returned true during a wait.
@@ -18,6 +19,10 @@ pub enum Fault {
     /// A file to be read is not a regular file.
     #[error("not a regular file")]
     NotRegular,
+    /// Reading a directory does not advance: a broken file system returns the same entries for
+    /// ever.
+    #[error("reading the directory does not advance")]
+    ReaddirLoop,
     /// A directory's buffer broke the format that the kernel promises.
     #[error("the system returned a malformed directory")]
     Malformed,
@@ -31,6 +36,7 @@ impl Fault {
             Fault::Replaced => "REPLACED",
             Fault::Cancelled => "CANCELLED",
             Fault::NotRegular => "NOT_REGULAR",
+            Fault::ReaddirLoop => "READDIR_LOOP",
             Fault::Malformed => "MALFORMED",
         }
     }
@@ -48,7 +54,7 @@ impl From<Fault> for io::Error {
             Fault::Replaced => io::ErrorKind::StaleNetworkFileHandle,
             Fault::Cancelled => io::ErrorKind::Interrupted,
             Fault::NotRegular => io::ErrorKind::InvalidInput,
-            Fault::Malformed => io::ErrorKind::InvalidData,
+            Fault::ReaddirLoop | Fault::Malformed => io::ErrorKind::InvalidData,
         };
         io::Error::new(kind, fault)
     }

@@ -1,11 +1,90 @@
 //! An open directory.
+//!
+//! One descriptor, whichever backend reads it: where `readdir(3)` is used, its stream takes the
+//! descriptor over instead of duplicating it. So the number of handles is the number of
+//! descriptors, which is what `handles.rs` counts.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Mutex, PoisonError};
 
 /// An open directory. Closed when dropped.
 #[derive(Debug)]
 pub struct Handle {
-    fd: OwnedFd,
+    /// Closed by `stream` if there is one, by [`Handle::drop`] if not.
+    fd: ManuallyDrop<OwnedFd>,
+    stream: Mutex<Option<Stream>>,
+    /// Where the last chunk of names ended, to notice a directory that stops advancing.
+    pub(crate) position: AtomicI64,
+}
+
+/// A stream of `readdir(3)`, which owns the descriptor of the handle that it is in.
+#[derive(Debug)]
+struct Stream(NonNull<libc::DIR>);
+
+// SAFETY: a stream belongs to no thread; the mutex around it keeps threads apart.
+unsafe impl Send for Stream {}
+
+impl From<OwnedFd> for Handle {
+    fn from(fd: OwnedFd) -> Handle {
+        Handle {
+            fd: ManuallyDrop::new(fd),
+            stream: Mutex::new(None),
+            position: AtomicI64::new(NOWHERE),
+        }
+    }
+}
+
+/// A position that no directory reports for the end of a chunk.
+pub(crate) const NOWHERE: i64 = i64::MIN;
+
+impl Handle {
+    /// The descriptor's number, for system calls.
+    #[inline]
+    pub(crate) fn raw(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    /// Calls `read` with the directory's stream, which is opened if this is the first call.
+    pub(crate) fn with_stream<T>(
+        &self,
+        read: impl FnOnce(NonNull<libc::DIR>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        // The stream is sound after a panic of another thread: it has no state of ours.
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = match &*stream {
+            Some(stream) => stream.0,
+            None => {
+                // SAFETY: the descriptor is open. It stays so until the stream is closed, because
+                // only `drop` closes either, and closes the stream alone if there is one.
+                let opened = NonNull::new(unsafe { libc::fdopendir(self.raw()) })
+                    .ok_or_else(io::Error::last_os_error)?;
+                stream.insert(Stream(opened)).0
+            }
+        };
+        read(stream)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        match self
+            .stream
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            // SAFETY: the stream is open, nobody can use it any more, and it closes the descriptor.
+            Some(stream) => unsafe {
+                libc::closedir(stream.0.as_ptr());
+            },
+            // SAFETY: no stream owns the descriptor, and it is not used again.
+            None => unsafe { ManuallyDrop::drop(&mut self.fd) },
+        }
+    }
 }
 
 impl AsFd for Handle {

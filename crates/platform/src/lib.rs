@@ -1,15 +1,17 @@
 //! The operating system: an open directory, its names and their metadata.
 //!
-//! The unit of work is an open directory ([`Handle`]) plus the name of one entry ([`Name`]), never a path: the kernel walks no path per
-//! entry, and a directory that somebody swaps for a symbolic link between listing and opening is refused instead of followed.
+//! The unit of work is an open directory ([`Handle`]) plus the name of one entry ([`Name`]), never
+//! a path: the kernel walks no path per entry, and a directory that somebody swaps for a symbolic
+//! link between listing and opening is refused instead of followed.
 //!
-//! - [`DirNode`] is the place of a directory in its tree. It holds no descriptor, so millions of them may wait in queues.
+//! - [`DirNode`] is the place of a directory in its tree. It holds no descriptor, so millions of
+//!   them may wait in queues.
 //! - [`Handles`] turns nodes into open directories within a budget of descriptors.
 //! - [`Backend`] reads [`Entries`] (packed names) and [`Metadata`] from an open directory.
 //! - [`Filesystem`] says what kind of mount a directory is on and how such mounts like to be read.
 //!
-//! All `unsafe` of statline lives in this crate. Nothing here touches the state of the process unless a function is called that says so
-//! ([`raise_open_file_limit`]).
+//! All `unsafe` of statline lives in this crate. Nothing here touches the state of the process
+//! unless a function is called that says so ([`raise_open_file_limit`]).
 
 mod backend;
 mod dir_node;
@@ -18,14 +20,23 @@ mod entries;
 mod errno;
 mod fault;
 mod filesystem;
+#[cfg(unix)]
+mod fstatat;
 #[cfg_attr(unix, path = "handle_unix.rs")]
 #[cfg_attr(not(unix), path = "handle_none.rs")]
 mod handle;
+mod handle_cache;
 mod handles;
 mod metadata;
 mod name;
+#[cfg(unix)]
+mod relative;
 mod rlimit;
 mod stat_batch;
+#[cfg(target_os = "linux")]
+mod statx;
+#[cfg(unix)]
+mod sys;
 
 pub use backend::{Backend, BackendChoice, BackendUnavailable, UnknownBackend, select};
 pub use dir_node::{Ancestors, DirNode, Identity, compare_paths};

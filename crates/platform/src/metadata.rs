@@ -1,7 +1,8 @@
 //! What a system call tells about an entry.
 //!
-//! One plain struct for every backend, and a mask of the fields in it that were really filled: file systems leave fields out, and a zero
-//! that nobody gave must never look like an answer. Fields outside the mask are zero inside, so that equality needs no mask.
+//! One plain struct for every backend, and a mask of the fields in it that were really filled: file
+//! systems leave fields out, and a zero that nobody gave must never look like an answer. Fields
+//! outside the mask are zero inside, so that equality needs no mask.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,45 +10,48 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 bitflags::bitflags! {
     /// A set of metadata fields: the ones to fetch, or the ones that were filled.
+    // The first 13 bits are those of the mask of `statx(2)`, so that translating costs an AND;
+    // `statx.rs` asserts it.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Fields: u32 {
         /// The kind of the entry.
         const KIND = 1 << 0;
         /// The permission bits.
         const MODE = 1 << 1;
-        /// The owner.
-        const UID = 1 << 2;
-        /// The group.
-        const GID = 1 << 3;
-        /// The size in bytes.
-        const SIZE = 1 << 4;
-        /// The space taken, in bytes.
-        const ALLOCATED = 1 << 5;
         /// The number of hard links.
-        const NLINK = 1 << 6;
-        /// The file's number in its file system.
-        const INODE = 1 << 7;
-        /// The device of the file system.
-        const DEVICE = 1 << 8;
-        /// The device that a device file stands for.
-        const RDEV = 1 << 9;
+        const NLINK = 1 << 2;
+        /// The owner.
+        const UID = 1 << 3;
+        /// The group.
+        const GID = 1 << 4;
         /// The last access.
-        const ACCESSED = 1 << 10;
+        const ACCESSED = 1 << 5;
         /// The last change of the contents.
-        const MODIFIED = 1 << 11;
+        const MODIFIED = 1 << 6;
         /// The last change of the inode.
-        const CHANGED = 1 << 12;
+        const CHANGED = 1 << 7;
+        /// The file's number in its file system.
+        const INODE = 1 << 8;
+        /// The size in bytes.
+        const SIZE = 1 << 9;
+        /// The space taken, in bytes.
+        const ALLOCATED = 1 << 10;
         /// The creation.
-        const BORN = 1 << 13;
-        /// The attribute bits of `statx(2)`.
-        const ATTRIBUTES = 1 << 14;
+        const BORN = 1 << 11;
         /// The mount that the entry is on, as `/proc/self/mountinfo` numbers it.
-        const MOUNT_ID = 1 << 15;
+        const MOUNT_ID = 1 << 12;
+        /// The device of the file system.
+        const DEVICE = 1 << 16;
+        /// The device that a device file stands for.
+        const RDEV = 1 << 17;
+        /// The attribute bits of `statx(2)`.
+        const ATTRIBUTES = 1 << 18;
 
         /// What `stat(2)` gives on every Unix.
-        const BASIC = (1 << 13) - 1;
+        const BASIC = ((1 << 11) - 1) | Self::DEVICE.bits() | Self::RDEV.bits();
         /// Everything.
-        const ALL = (1 << 16) - 1;
+        const ALL = ((1 << 13) - 1)
+            | Self::DEVICE.bits() | Self::RDEV.bits() | Self::ATTRIBUTES.bits();
     }
 }
 
@@ -206,10 +210,6 @@ impl From<u64> for FileId {
 }
 
 impl From<u128> for FileId {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "splits the number into its halves"
-    )]
     fn from(id: u128) -> FileId {
         FileId {
             high: (id >> 64) as u64,
@@ -395,17 +395,21 @@ impl Metadata {
         gid, set_gid: u32 = GID;
         /// The size in bytes; the length of the target for a symbolic link.
         size, set_size: u64 = SIZE;
-        /// The space taken in bytes: 512 times what the system counts as blocks. Smaller than the size for sparse files.
+        /// The space taken in bytes: 512 times what the system counts as blocks. Smaller than the
+        /// size for sparse files.
         allocated, set_allocated: u64 = ALLOCATED;
         /// The number of hard links.
         nlink, set_nlink: u64 = NLINK;
-        /// The number of the file in its file system. Together with the device it identifies the file.
+        /// The number of the file in its file system. Together with the device it identifies the
+        /// file.
         file_id, set_file_id: FileId = INODE;
         /// The device of the file system, encoded as `std::os::unix::fs::MetadataExt::dev` has it.
         device, set_device: u64 = DEVICE;
-        /// The device that a block or character device file stands for, encoded as `MetadataExt::rdev` has it.
+        /// The device that a block or character device file stands for, encoded as
+        /// `MetadataExt::rdev` has it.
         rdev, set_rdev: u64 = RDEV;
-        /// The attribute bits of `statx(2)` (`STATX_ATTR_*`). Bits that the file system does not support are 0.
+        /// The attribute bits of `statx(2)` (`STATX_ATTR_*`). Bits that the file system does not
+        /// support are 0.
         attributes, set_attributes: u64 = ATTRIBUTES;
         /// The mount that the entry is on, as `/proc/self/mountinfo` numbers it.
         mount_id, set_mount_id: u64 = MOUNT_ID;

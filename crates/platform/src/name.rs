@@ -1,7 +1,8 @@
 //! The name of one directory entry.
 //!
-//! Names are bytes: what the system calls take and give on Unix, WTF-8 on Windows. They are kept with a trailing NUL, so that a call on an
-//! entry needs neither a copy nor a check. That NUL is always there and is the only one: everything that makes a [`Name`] sees to it.
+//! Names are bytes: what the system calls take and give on Unix, WTF-8 on Windows. They are kept
+//! with a trailing NUL, so that a call on an entry needs neither a copy nor a check. That NUL is
+//! always there and is the only one: everything that makes a [`Name`] sees to it.
 
 use std::fmt;
 
@@ -15,6 +16,9 @@ pub struct Name<'a>(&'a [u8]);
 impl<'a> Name<'a> {
     /// The empty name: the directory itself, not one of its entries.
     pub const EMPTY: Name<'static> = Name(b"\0");
+
+    /// The directory itself, as an entry of itself.
+    pub(crate) const DOT: Name<'static> = Name(b".\0");
 
     /// Takes bytes that end with their only NUL.
     pub(crate) fn from_terminated(bytes: &'a [u8]) -> Name<'a> {
@@ -49,7 +53,8 @@ impl<'a> Name<'a> {
     #[cfg(unix)]
     #[must_use]
     pub fn as_c_str(self) -> &'a std::ffi::CStr {
-        // SAFETY: `self.0` ends with a NUL and holds no other, see `from_terminated`, `NameBuf::new` and `Entries::push`.
+        // SAFETY: `self.0` ends with a NUL and holds no other, see `from_terminated`,
+        // `NameBuf::new` and `Entries::push`.
         unsafe { std::ffi::CStr::from_bytes_with_nul_unchecked(self.0) }
     }
 }
@@ -68,10 +73,11 @@ impl NameBuf {
     /// Makes a name from bytes without a NUL. The empty name, `.` and `..` are names.
     ///
     /// # Errors
-    /// [`InvalidName`] if the bytes hold a slash (they would be a path then) or a NUL, or on Windows a backslash.
+    /// [`InvalidName`] if the bytes hold a slash (they would be a path then) or a NUL, or on
+    /// Windows a backslash.
     pub fn new(bytes: &[u8]) -> Result<NameBuf, InvalidName> {
         let forbidden = |&byte: &u8| byte == b'/' || byte == 0 || (cfg!(windows) && byte == b'\\');
-        if let Some(position) = bytes.iter().position(|byte| forbidden(byte)) {
+        if let Some(position) = bytes.iter().position(forbidden) {
             return Err(InvalidName {
                 byte: bytes[position],
                 position,

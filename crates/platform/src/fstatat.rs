@@ -1,0 +1,199 @@
+//! The backend of any Unix: `readdir(3)` and `fstatat(2)`.
+//!
+//! What Linux uses where `statx` is missing or forbidden, and the yardstick that the other backends
+//! are tested against.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+#[cfg(not(target_os = "linux"))]
+use libc::{fstat, fstatat, readdir, stat};
+#[cfg(target_os = "linux")]
+use libc::{fstat64 as fstat, fstatat64 as fstatat, readdir64 as readdir, stat64 as stat};
+
+use crate::dirent::kind_of_type;
+use crate::relative;
+use crate::sys::{errno_location, retry};
+use crate::{Backend, Entries, Fault, Fields, Handle, Identity, Kind, Metadata, Name, Timestamp};
+
+/// How many names one call returns. The C library reads some 32 KiB at a time, about as many.
+const CHUNK: usize = 1024;
+
+/// The backend. See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Fstatat;
+
+/// The metadata of what `name` is below `directory` (a descriptor or `AT_FDCWD`).
+#[inline]
+pub(crate) fn stat_at(
+    directory: i32,
+    name: &CStr,
+    fields: Fields,
+    follow: bool,
+) -> io::Result<Metadata> {
+    #[cfg(target_os = "linux")]
+    let mut flags = libc::AT_NO_AUTOMOUNT;
+    #[cfg(not(target_os = "linux"))]
+    let mut flags = 0;
+    if !follow {
+        flags |= libc::AT_SYMLINK_NOFOLLOW;
+    }
+    let mut buffer = MaybeUninit::<stat>::uninit();
+    // SAFETY: `name` is a C string, and the buffer is of the type that the call fills.
+    retry(|| unsafe {
+        if name.is_empty() {
+            // Not every Unix lets `fstatat` take an empty name for the directory itself.
+            fstat(directory, buffer.as_mut_ptr()) as isize
+        } else {
+            fstatat(directory, name.as_ptr(), buffer.as_mut_ptr(), flags) as isize
+        }
+    })?;
+    // SAFETY: the call succeeded, so it has filled the buffer.
+    Ok(to_metadata(unsafe { buffer.assume_init_ref() }, fields))
+}
+
+// The types of these fields differ from system to system; every cast widens or keeps the bits.
+#[expect(clippy::unnecessary_cast, reason = "needed on other systems")]
+fn to_metadata(stat: &stat, fields: Fields) -> Metadata {
+    let time = |seconds: i64, nanoseconds: i64| Timestamp {
+        seconds,
+        // Below 10⁹ on a sound system, and always below 2³².
+        nanoseconds: nanoseconds as u32,
+    };
+    let mut metadata = Metadata::default();
+    if fields.contains(Fields::KIND) {
+        metadata.set_kind(Kind::from_mode(stat.st_mode as u32));
+    }
+    if fields.contains(Fields::MODE) {
+        metadata.set_mode(stat.st_mode as u32);
+    }
+    if fields.contains(Fields::NLINK) {
+        metadata.set_nlink(stat.st_nlink as u64);
+    }
+    if fields.contains(Fields::UID) {
+        metadata.set_uid(stat.st_uid);
+    }
+    if fields.contains(Fields::GID) {
+        metadata.set_gid(stat.st_gid);
+    }
+    if fields.contains(Fields::ACCESSED) {
+        metadata.set_accessed(time(stat.st_atime as i64, stat.st_atime_nsec as i64));
+    }
+    if fields.contains(Fields::MODIFIED) {
+        metadata.set_modified(time(stat.st_mtime as i64, stat.st_mtime_nsec as i64));
+    }
+    if fields.contains(Fields::CHANGED) {
+        metadata.set_changed(time(stat.st_ctime as i64, stat.st_ctime_nsec as i64));
+    }
+    if fields.contains(Fields::INODE) {
+        metadata.set_file_id((stat.st_ino as u64).into());
+    }
+    if fields.contains(Fields::SIZE) {
+        metadata.set_size(stat.st_size as u64);
+    }
+    if fields.contains(Fields::ALLOCATED) {
+        metadata.set_allocated((stat.st_blocks as u64).saturating_mul(512));
+    }
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+    if fields.contains(Fields::BORN) {
+        metadata.set_born(time(
+            stat.st_birthtime as i64,
+            stat.st_birthtime_nsec as i64,
+        ));
+    }
+    if fields.contains(Fields::DEVICE) {
+        metadata.set_device(stat.st_dev as u64);
+    }
+    if fields.contains(Fields::RDEV) {
+        metadata.set_rdev(stat.st_rdev as u64);
+    }
+    metadata
+}
+
+impl Backend for Fstatat {
+    fn name(&self) -> &'static str {
+        "fstatat"
+    }
+
+    fn open_root(&self, path: &Path) -> io::Result<Handle> {
+        relative::open_root(path)
+    }
+
+    fn open_child(&self, parent: &Handle, name: Name<'_>, follow: bool) -> io::Result<Handle> {
+        relative::open_child(parent, name, follow)
+    }
+
+    fn identify(&self, directory: &Handle) -> io::Result<Identity> {
+        let fields = Fields::DEVICE | Fields::INODE;
+        Identity::from_metadata(&self.stat(directory, Name::EMPTY, fields, false)?)
+    }
+
+    fn rewind(&self, directory: &Handle) -> io::Result<()> {
+        directory.with_stream(|stream| {
+            // SAFETY: the stream is open, and its mutex is held.
+            unsafe { libc::rewinddir(stream.as_ptr()) };
+            Ok(())
+        })
+    }
+
+    fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool> {
+        directory.with_stream(|stream| {
+            for _ in 0..CHUNK {
+                let mut entry = std::ptr::null_mut();
+                // Only a cleared `errno` tells the end of a directory from an error.
+                // SAFETY: `errno` is the thread's own. The stream is open, and its mutex is held.
+                retry(|| unsafe {
+                    *errno_location() = 0;
+                    entry = readdir(stream.as_ptr());
+                    if entry.is_null() && *errno_location() != 0 {
+                        -1
+                    } else {
+                        0
+                    }
+                })?;
+                if entry.is_null() {
+                    return Ok(false);
+                }
+                // SAFETY: the entry is valid until the next call on the stream. Its name is a C
+                // string, shorter or longer than the array that the type declares; so no reference
+                // to the array or to the whole entry is made.
+                let (name, kind, inode) = unsafe {
+                    let name = CStr::from_ptr((&raw const (*entry).d_name).cast());
+                    #[cfg(not(target_os = "freebsd"))]
+                    let inode = (*entry).d_ino;
+                    #[cfg(target_os = "freebsd")]
+                    let inode = (*entry).d_fileno;
+                    (name.to_bytes(), kind_of_type((*entry).d_type), inode)
+                };
+                if name.is_empty() || name.contains(&b'/') {
+                    return Err(Fault::Malformed.into());
+                }
+                if name != b"." && name != b".." {
+                    out.push(name, kind, inode);
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    fn stat(
+        &self,
+        directory: &Handle,
+        name: Name<'_>,
+        fields: Fields,
+        follow: bool,
+    ) -> io::Result<Metadata> {
+        stat_at(directory.raw(), name.as_c_str(), fields, follow)
+    }
+
+    fn read_link(&self, directory: &Handle, name: Name<'_>, out: &mut Vec<u8>) -> io::Result<()> {
+        relative::read_link(directory, name, out)
+    }
+
+    fn open_file(&self, directory: &Handle, name: Name<'_>) -> io::Result<File> {
+        relative::open_file(directory, name)
+    }
+}
