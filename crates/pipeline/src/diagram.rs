@@ -8,14 +8,13 @@ impl Job {
     /// The graph as a Mermaid flowchart.
     pub fn mermaid(&self) -> String {
         let mut text = String::from("flowchart LR\n");
-        for (index, stage) in self.graph.stages.iter().enumerate() {
+        for index in 0..self.graph.stages.len() {
             // Writing to a string cannot fail.
             let _ = writeln!(
                 text,
                 "    s{index}[\"{}\"]",
                 self.label(index, "<br/>").replace('"', "#quot;")
             );
-            let _ = stage;
         }
         self.each_edge(|from, to, label| {
             let _ = writeln!(

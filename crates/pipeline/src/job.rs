@@ -102,8 +102,8 @@ impl Job {
         self.graph
             .stages
             .iter()
-            .map(|stage| (stage.feeds.len() * stage.capacity.bytes) as u64)
-            .sum()
+            .map(|stage| stage.feeds.len().saturating_mul(stage.capacity.bytes) as u64)
+            .fold(0, u64::saturating_add)
     }
 
     /// Starts the job: opens its stages and starts their threads.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statline_pipeline::Message;
-use statline_platform::{DirNode, Entries};
+use statline_platform::{DirNode, Entries, Kind};
 
 use crate::row::{Columns, RowIter, Rows};
 
@@ -51,6 +51,7 @@ pub struct EntryBatch {
     entries: Entries,
     groups: Vec<Group>,
     ends: Vec<DirectoryEnd>,
+    follows_links: bool,
 }
 
 impl EntryBatch {
@@ -58,8 +59,7 @@ impl EntryBatch {
     pub fn with_capacity(entries: usize) -> EntryBatch {
         EntryBatch {
             entries: Entries::with_capacity(entries),
-            groups: Vec::new(),
-            ends: Vec::new(),
+            ..EntryBatch::default()
         }
     }
 
@@ -71,6 +71,16 @@ impl EntryBatch {
     /// Whether there is neither an entry nor the end of a directory.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.ends.is_empty()
+    }
+
+    /// Whether symbolic links stand for what they lead to.
+    pub fn follows_links(&self) -> bool {
+        self.follows_links
+    }
+
+    /// Sets whether symbolic links stand for what they lead to.
+    pub fn set_follows_links(&mut self, follows: bool) {
+        self.follows_links = follows;
     }
 
     /// All entries, whatever directory they are in.
@@ -137,6 +147,11 @@ impl EntryBatch {
     /// Adds some of the entries of another batch, all from one directory.
     pub fn append_range(&mut self, directory: &Arc<DirNode>, other: &Entries, range: Range<usize>) {
         self.extend(directory, |entries| entries.append_range(other, range));
+    }
+
+    /// Notes the kind of an entry once it is known.
+    pub fn set_kind(&mut self, index: usize, kind: Kind) {
+        self.entries.set_kind(index, kind);
     }
 
     /// Notes that no more entries of a directory will come.

@@ -2,18 +2,66 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
+mod csv;
+mod directories;
 mod entry_batch;
+mod enumerate;
+mod exclude;
+mod field;
+mod fields;
+#[cfg(test)]
+mod fixtures;
+mod frontier;
+mod jsonl;
+mod null;
+mod output_file;
+mod output_mark;
+mod output_path;
 mod path_order;
+mod path_prefix;
+mod paths;
 mod record_batch;
+mod roots;
 mod row;
+mod run_start;
 mod sort;
 mod sort_key;
+mod stat;
 mod stat_cache;
+mod text_sink;
 mod workers;
 
+pub use batch::{Batch, BatchConfig};
+pub use csv::{Csv, CsvConfig};
+pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
+pub use enumerate::{Enumerate, EnumerateConfig};
+pub use field::Field;
+pub use fields::StatFields;
+pub use jsonl::{Jsonl, JsonlConfig};
+pub use null::{Null, NullConfig};
+pub use output_file::OutputFile;
+pub use output_mark::{MARK_SCHEMA, OutputMark};
+pub use output_path::OutputPath;
+pub use paths::{Paths, PathsConfig, Separator};
 pub use record_batch::{Change, RecordBatch};
+pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
 pub use sort::{Sort, SortConfig};
-pub use stat_cache::BatchedStatCache;
 pub use sort_key::{SortKey, UnknownSortKey};
+pub use stat::{Stat, StatConfig};
+pub use stat_cache::BatchedStatCache;
+
+use statline_pipeline::Registry;
+
+/// Adds every kind of stage in this crate.
+///
+/// # Panics
+/// If one of their names is taken in the registry.
+pub fn register(registry: &mut Registry) {
+    registry.register("enumerate", Enumerate);
+    registry.register("batch", Batch);
+    registry.register("stat", Stat);
+    registry.register("sort", Sort);
+}

@@ -18,12 +18,10 @@ use statline_pipeline::{
     Properties, StageError, Transform,
 };
 
-use crate::entry_batch::{DirectoryEnd, EntryBatch};
+use crate::field::need;
 use crate::path_order::{Place, in_path_order};
-use crate::record_batch::RecordBatch;
-use crate::row::Row;
-use crate::sort_key::{Field, SortKey};
 use crate::workers::Workers;
+use crate::{DirectoryEnd, EntryBatch, Field, RecordBatch, Row, SortKey};
 
 /// Records in a batch that the stage sends, and in one that it gathers.
 const BATCH: usize = 1024;
@@ -127,38 +125,13 @@ fn check_keys(by: &[SortKey], ports: &mut Declare<'_>) {
         let help = "name a field, or take `by` out to sort by path";
         ports.problem("by", "there is no field to sort by", Some(help.into()));
     }
-    for (at, key) in by.iter().enumerate() {
-        let name = key.field.name();
-        if by[..at].iter().any(|other| other.field == key.field) {
-            ports.problem("by", format!("{name:?} is listed twice"), None);
+    let fields: Vec<Field> = by.iter().map(|key| key.field).collect();
+    for (at, field) in fields.iter().enumerate() {
+        if fields[..at].contains(field) {
+            ports.problem("by", format!("\"{field}\" is listed twice"), None);
         }
     }
-    let Some(stream) = ports.incoming(DEFAULT_INPUT) else {
-        return;
-    };
-    if !stream.is::<RecordBatch>() {
-        return;
-    }
-    let fields = &stream.properties.fields;
-    for key in by {
-        let name = key.field.name();
-        if key.field.is_always_there() || fields.contains(name) {
-            continue;
-        }
-        let help = match key.field {
-            Field::Change => "put a stage of type cache before this one".to_owned(),
-            _ => format!("add {name:?} to the fields of the stat stage"),
-        };
-        let known: Vec<&str> = ["path", "name", "depth"]
-            .into_iter()
-            .chain(fields.iter().map(String::as_str))
-            .collect();
-        let message = format!(
-            "the records that come in have no {name:?}; they have {}",
-            known.join(", ")
-        );
-        ports.problem("by", message, Some(help));
-    }
+    need(ports, "by", &fields);
 }
 
 /// The keys that decide anything: nothing after the path does, and the path decides last.
@@ -432,13 +405,13 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use statline_pipeline::testing::{Collected, Items};
-    use statline_pipeline::{Builder, Job, Outcome, Problems};
+    use statline_pipeline::testing::Collected;
+    use statline_pipeline::{Builder, Outcome};
     use statline_platform::{DirNode, Metadata, NameBuf};
 
     use super::*;
-    use crate::entry_batch::DirectoryStatus;
-    use crate::row::Rows;
+    use crate::fixtures::{Given, problems};
+    use crate::{DirectoryStatus, Rows};
 
     /// An entry of a made-up tree.
     #[derive(Clone, Debug, PartialEq, Eq)]
@@ -508,6 +481,11 @@ mod tests {
         node
     }
 
+    /// Every entry is a link to its own name.
+    fn target(entry: &Entry) -> Option<&[u8]> {
+        entry.path[1..].last().map(Vec::as_slice)
+    }
+
     fn batches(entries: &[Entry], arrival: &Arrival) -> Vec<RecordBatch> {
         let mut rest = entries.to_vec();
         let mut known = Vec::new();
@@ -532,7 +510,7 @@ mod tests {
                 name: NameBuf::new(name).unwrap().as_name(),
                 kind: None,
                 metadata: Some(&metadata),
-                target: None,
+                target: target(&entry),
                 change: None,
             });
             if *cut {
@@ -584,45 +562,22 @@ mod tests {
     /// Runs `batches` through a job.
     fn run(batches: Vec<RecordBatch>, config: SortConfig) -> Vec<RecordBatch> {
         let sink = Collected::new();
-        let job = job(batches, Sort, config, &sink);
-        assert_eq!(job.unwrap().run().outcome, Outcome::Complete);
+        let job = job(batches, config, &sink).build().unwrap();
+        assert_eq!(job.run().outcome, Outcome::Complete);
         sink.items()
-    }
-
-    /// Stands for the stage that fills the fields.
-    struct Stat(&'static [&'static str]);
-
-    impl Kind for Stat {
-        type Config = Vec<RecordBatch>;
-        type Ports = OutputPort<RecordBatch>;
-
-        fn declare(&self, _: Option<&Self::Config>, ports: &mut Declare<'_>) -> Self::Ports {
-            let fields = self.0.iter().map(ToString::to_string).collect();
-            let order = Order::Unknown;
-            ports.output(DEFAULT_OUTPUT, Properties { order, fields })
-        }
-
-        fn open(
-            &self,
-            batches: Self::Config,
-            out: Self::Ports,
-            stage: &mut Opening<'_>,
-        ) -> Result<(), StageError> {
-            stage.source(&out, |_| Ok(Items(batches)))
-        }
     }
 
     fn job(
         batches: Vec<RecordBatch>,
-        sort: Sort,
         config: SortConfig,
         sink: &Collected<RecordBatch>,
-    ) -> Result<Job, Problems> {
+    ) -> Builder {
         let mut job = Builder::new("test");
-        let stat = job.stage("stat", Stat(&["kind", "size"]), batches).done();
-        let sort = job.stage("sort", sort, config).reads(&stat).done();
+        let stat = Given::all(batches).fields(&["kind", "size"]);
+        let stat = job.stage("stat", stat, ()).done();
+        let sort = job.stage("sort", Sort, config).reads(&stat).done();
         let _ = job.sink("sink", sink.clone()).reads(&sort);
-        job.build()
+        job
     }
 
     proptest! {
@@ -645,27 +600,24 @@ mod tests {
             entries in entries(), arrival in arrival(),
         ) {
             let batches = batches(&entries, &arrival);
-            let name = |entry: &Entry| match &entry.path[..] {
-                [_] => Vec::new(),
-                path => path[path.len() - 1].clone(),
-            };
             let mut expected = entries.clone();
             expected.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
             prop_assert_eq!(&sorted(&batches, &["-size"], 8), &expected);
             expected.sort_by(|a, b| a.size.cmp(&b.size).then_with(|| b.path.cmp(&a.path)));
-            prop_assert_eq!(&sorted(&batches, &["size", "-path", "name"], 1), &expected);
+            prop_assert_eq!(&sorted(&batches, &["size", "-path", "depth"], 1), &expected);
+            let depth = |entry: &Entry| entry.path.len();
             expected.sort_by(|a, b| {
-                let by_name = name(b).cmp(&name(a));
-                by_name.then(a.size.cmp(&b.size)).then_with(|| a.path.cmp(&b.path))
+                let by_target = target(b).cmp(&target(a)).then(depth(a).cmp(&depth(b)));
+                by_target.then_with(|| a.path.cmp(&b.path))
             });
-            prop_assert_eq!(&sorted(&batches, &["-name", "size"], 1), &expected);
+            prop_assert_eq!(&sorted(&batches, &["-target", "depth"], 1), &expected);
         }
 
         #[test]
         fn comparing_two_rows_agrees_with_sorting(
             entries in entries(), arrival in arrival(), descending in any::<bool>(),
         ) {
-            for field in ["path", "name", "depth", "size"] {
+            for field in ["path", "target", "depth", "size"] {
                 let key = SortKey { descending, ..field.parse().unwrap() };
                 let batches = batches(&entries, &arrival);
                 let rows: Vec<Row<'_>> = batches.iter().flat_map(RecordBatch::rows).collect();
@@ -809,32 +761,36 @@ mod tests {
         );
     }
 
-    fn problem(by: &[&str]) -> (String, Option<String>) {
-        let config = SortConfig {
-            by: keys(by),
-            limit: None,
-        };
-        let problems = job(Vec::new(), Sort, config, &Collected::new()).unwrap_err();
-        let problem = problems.iter().next().unwrap();
-        assert_eq!(problem.location.path(), "stages.sort.by");
-        (problem.message.clone(), problem.help.clone())
-    }
-
     #[test]
     fn keys_that_decide_nothing_or_are_not_filled_are_problems() {
-        let (message, help) = problem(&["size", "-mtime"]);
-        assert_eq!(
-            message,
-            "the records that come in have no \"mtime\"; they have path, name, depth, kind, size"
-        );
-        assert_eq!(
-            help.unwrap(),
-            "add \"mtime\" to the fields of the stat stage"
-        );
-        let (_, help) = problem(&["change"]);
-        assert_eq!(help.unwrap(), "put a stage of type cache before this one");
-        assert_eq!(problem(&["size", "-size"]).0, "\"size\" is listed twice");
-        assert_eq!(problem(&[]).0, "there is no field to sort by");
+        for (by, message, help) in [
+            (
+                &["path", "size", "-mtime", "change"][..],
+                "the records that come in have no \"mtime\", \"change\"",
+                Some(
+                    "add \"mtime\" to the `fields` of the stage of type stat; \
+                     put a stage of type cache in between",
+                ),
+            ),
+            (&["size", "-size"], "\"size\" is listed twice", None),
+            (
+                &[],
+                "there is no field to sort by",
+                Some("name a field, or take `by` out to sort by path"),
+            ),
+        ] {
+            let config = SortConfig {
+                by: keys(by),
+                limit: None,
+            };
+            let problem = (
+                "stages.sort.by".to_owned(),
+                message.to_owned(),
+                help.map(str::to_owned),
+            );
+            let found = problems(job(Vec::new(), config, &Collected::new()));
+            assert_eq!(found, [problem]);
+        }
     }
 
     #[test]
@@ -870,7 +826,8 @@ mod tests {
 
         let is_ordered = |by: &[&str], wanted| {
             let mut job = Builder::new("test");
-            let stat = job.stage("stat", Stat(&["size"]), Vec::new()).done();
+            let stat = Given::<RecordBatch>::all(Vec::new()).fields(&["size"]);
+            let stat = job.stage("stat", stat, ()).done();
             let config = SortConfig {
                 by: keys(by),
                 limit: None,

@@ -7,71 +7,18 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use statline_platform::{Fields, Kind, Metadata, Timestamp, compare_paths};
+use statline_platform::{Kind, Metadata, Timestamp, compare_paths};
 
-use crate::record_batch::Change;
-use crate::row::Row;
-
-/// A field to sort by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Field {
-    /// The whole path, component by component.
-    Path,
-    /// The last component.
-    Name,
-    /// How far below its root.
-    Depth,
-    /// The target of a symbolic link.
-    Target,
-    /// The mark of a cache.
-    Change,
-    /// One field of the metadata.
-    Metadata(Fields),
-}
-
-impl Field {
-    const OWN: [(&'static str, Field); 5] = [
-        ("path", Field::Path),
-        ("name", Field::Name),
-        ("depth", Field::Depth),
-        ("target", Field::Target),
-        ("change", Field::Change),
-    ];
-
-    fn names() -> impl Iterator<Item = &'static str> {
-        let own = Field::OWN.iter().map(|(name, _)| *name);
-        own.chain(Fields::ALL.names())
-    }
-
-    fn from_name(name: &str) -> Option<Field> {
-        let own = Field::OWN.iter().find(|(known, _)| *known == name);
-        own.map(|(_, field)| *field)
-            .or_else(|| Fields::from_field_name(name).map(Field::Metadata))
-    }
-
-    /// The field's name in options and in what a stage says of its output.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Field::Metadata(field) => field.names().next().unwrap_or_default(),
-            own => Field::OWN
-                .iter()
-                .find(|(_, field)| *field == own)
-                .map_or("", |(name, _)| *name),
-        }
-    }
-
-    /// Whether every record has it, whatever was fetched.
-    pub(crate) fn is_always_there(self) -> bool {
-        matches!(self, Field::Path | Field::Name | Field::Depth)
-    }
-}
+use crate::{Change, Field, Row};
 
 /// A field and a direction, written `size` or `-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SortKey {
-    pub(crate) field: Field,
-    pub(crate) descending: bool,
+    /// What to compare.
+    pub field: Field,
+    /// Whether the largest comes first.
+    pub descending: bool,
 }
 
 impl SortKey {
@@ -88,11 +35,8 @@ impl SortKey {
                 (a.directory, a.name.as_bytes()),
                 (b.directory, b.name.as_bytes()),
             ),
-            Field::Name => a.name.cmp(&b.name),
             Field::Target => a.target.cmp(&b.target),
-            Field::Depth | Field::Change | Field::Metadata(_) => {
-                self.number(a).cmp(&self.number(b))
-            }
+            field => number(field, a).cmp(&number(field, b)),
         };
         if self.descending {
             order.reverse()
@@ -107,11 +51,8 @@ impl SortKey {
         let prefix = match self.field {
             // Only a walk up the directories would tell.
             Field::Path => 0,
-            Field::Name => bytes_prefix(row.name.as_bytes()),
             Field::Target => bytes_prefix(row.target.unwrap_or_default()),
-            Field::Depth | Field::Change | Field::Metadata(_) => self
-                .number(row)
-                .map_or(0, |number| number.saturating_add(1)),
+            field => number(field, row).map_or(0, |number| number.saturating_add(1)),
         };
         if self.descending { !prefix } else { prefix }
     }
@@ -120,56 +61,47 @@ impl SortKey {
     pub(crate) fn is_all(self, prefix: u128) -> bool {
         match self.field {
             Field::Path => false,
-            // No name and no target holds a zero: one at the end is padding, and the name ends before it.
-            Field::Name | Field::Target => {
+            // No target holds a zero: one at the end is padding, and the target ends before it.
+            Field::Target => {
                 let prefix = if self.descending { !prefix } else { prefix };
                 prefix & 0xff == 0
             }
             // A file id of 128 bits all set would be the exception; no file system has it.
-            Field::Depth | Field::Change | Field::Metadata(_) => true,
-        }
-    }
-
-    fn number(self, row: &Row<'_>) -> Option<u128> {
-        match self.field {
-            Field::Depth => Some(row.depth().into()),
-            Field::Change => row.change.map(|change| match change {
-                Change::New => 0,
-                Change::Changed => 1,
-                Change::Unchanged => 2,
-            }),
-            Field::Metadata(Fields::KIND) => row.kind.map(kind_number),
-            Field::Metadata(field) => row.metadata.and_then(|metadata| number(metadata, field)),
-            Field::Path | Field::Name | Field::Target => None,
+            _ => true,
         }
     }
 }
 
 /// The value of a field as a number in the order of the values.
-fn number(metadata: &Metadata, field: Fields) -> Option<u128> {
+fn number(field: Field, row: &Row<'_>) -> Option<u128> {
+    let time =
+        |get: fn(&Metadata) -> Option<Timestamp>| row.metadata.and_then(get).map(time_number);
+    let metadata = row.metadata;
     match field {
-        Fields::KIND => metadata.kind().map(kind_number),
-        Fields::MODE => metadata.mode().map(Into::into),
-        Fields::UID => metadata.uid().map(Into::into),
-        Fields::GID => metadata.gid().map(Into::into),
-        Fields::SIZE => metadata.size().map(Into::into),
-        Fields::ALLOCATED => metadata.allocated().map(Into::into),
-        Fields::NLINK => metadata.nlink().map(Into::into),
-        Fields::INODE => metadata.file_id().map(|id| id.as_u128()),
-        Fields::DEVICE => metadata.device().map(Into::into),
-        Fields::RDEV => metadata.rdev().map(Into::into),
-        Fields::ACCESSED => metadata.accessed().map(time_number),
-        Fields::MODIFIED => metadata.modified().map(time_number),
-        Fields::CHANGED => metadata.changed().map(time_number),
-        Fields::BORN => metadata.born().map(time_number),
-        Fields::ATTRIBUTES => metadata.attributes().map(Into::into),
-        Fields::MOUNT_ID => metadata.mount_id().map(Into::into),
-        _ => None,
+        Field::Path | Field::Target => None,
+        Field::Kind => row.kind.map(|kind: Kind| kind as u128),
+        Field::Mode => metadata.and_then(Metadata::mode).map(Into::into),
+        Field::Uid => metadata.and_then(Metadata::uid).map(Into::into),
+        Field::Gid => metadata.and_then(Metadata::gid).map(Into::into),
+        Field::Size => metadata.and_then(Metadata::size).map(Into::into),
+        Field::Allocated => metadata.and_then(Metadata::allocated).map(Into::into),
+        Field::Nlink => metadata.and_then(Metadata::nlink).map(Into::into),
+        Field::Inode => metadata.and_then(Metadata::file_id).map(|id| id.as_u128()),
+        Field::Device => metadata.and_then(Metadata::device).map(Into::into),
+        Field::Rdev => metadata.and_then(Metadata::rdev).map(Into::into),
+        Field::Atime => time(Metadata::accessed),
+        Field::Mtime => time(Metadata::modified),
+        Field::Ctime => time(Metadata::changed),
+        Field::Btime => time(Metadata::born),
+        Field::Attributes => metadata.and_then(Metadata::attributes).map(Into::into),
+        Field::MountId => metadata.and_then(Metadata::mount_id).map(Into::into),
+        Field::Depth => Some(row.depth().into()),
+        Field::Change => row.change.map(|change| match change {
+            Change::New => 0,
+            Change::Changed => 1,
+            Change::Unchanged => 2,
+        }),
     }
-}
-
-fn kind_number(kind: Kind) -> u128 {
-    kind as u128
 }
 
 fn time_number(time: Timestamp) -> u128 {
@@ -188,7 +120,7 @@ fn bytes_prefix(bytes: &[u8]) -> u128 {
 impl fmt::Display for SortKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.descending { "-" } else { "" };
-        write!(f, "{sign}{}", self.field.name())
+        write!(f, "{sign}{}", self.field)
     }
 }
 
@@ -208,9 +140,10 @@ impl FromStr for SortKey {
             Some(name) => (name, true),
             None => (text, false),
         };
-        let field = Field::from_name(name).ok_or_else(|| UnknownSortKey {
+        let field = Field::ALL.into_iter().find(|field| field.as_str() == name);
+        let field = field.ok_or_else(|| UnknownSortKey {
             name: name.to_owned(),
-            known: Field::names().collect::<Vec<_>>().join(", "),
+            known: Field::ALL.map(Field::as_str).join(", "),
         })?;
         Ok(SortKey { field, descending })
     }
@@ -236,7 +169,7 @@ impl JsonSchema for SortKey {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let names: Vec<&str> = Field::names().collect();
+        let names = Field::ALL.map(Field::as_str);
         json_schema!({
             "type": "string",
             "description": "A field, with a minus in front for the other direction.",
@@ -251,13 +184,13 @@ mod tests {
 
     #[test]
     fn keys_read_as_they_are_written() {
-        for name in Field::names() {
-            for text in [name.to_owned(), format!("-{name}")] {
+        for name in Field::ALL {
+            for text in [name.to_string(), format!("-{name}")] {
                 assert_eq!(text.parse::<SortKey>().unwrap().to_string(), text);
             }
         }
         let error = "-sise".parse::<SortKey>().unwrap_err().to_string();
-        assert!(error.starts_with("no field is called \"sise\"; there are path, name, "));
+        assert!(error.starts_with("no field is called \"sise\"; there are path, kind, "));
         assert!("--size".parse::<SortKey>().is_err());
     }
 

@@ -410,7 +410,8 @@ mod tests {
                         match number % 3 {
                             0 => cache.insert(path, of_size(number)),
                             _ => {
-                                let fetched = cache.get_or_fetch_with(path, false, || Ok(of_size(number)));
+                                let fetched =
+                                    cache.get_or_fetch_with(path, false, || Ok(of_size(number)));
                                 assert!(fetched.is_ok());
                             }
                         }
@@ -428,7 +429,9 @@ mod tests {
     #[test]
     fn a_batch_is_answered_in_its_order() {
         let directory = tempfile::tempdir().unwrap();
-        let mut paths: Vec<PathBuf> = (0..100).map(|n| directory.path().join(format!("{n}"))).collect();
+        let mut paths: Vec<PathBuf> = (0..100)
+            .map(|n| directory.path().join(format!("{n}")))
+            .collect();
         for (length, path) in paths.iter().enumerate() {
             std::fs::write(path, vec![0; length]).unwrap();
         }
@@ -437,13 +440,25 @@ mod tests {
         let mut results = cache.stat_batch(&paths, false);
         let missing = results.remove(50).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
-        let sizes: Vec<_> = results.into_iter().map(|result| result.unwrap().size().unwrap()).collect();
+        let sizes: Vec<_> = results
+            .into_iter()
+            .map(|result| result.unwrap().size().unwrap())
+            .collect();
         assert_eq!(sizes, (0..100).collect::<Vec<u64>>());
 
         // From now on the file system is not asked.
         std::fs::write(&paths[3], "longer").unwrap();
-        assert_eq!(cache.stat_batch(&paths[3..4], true)[0].as_ref().unwrap().size(), Some(3));
+        assert_eq!(
+            cache.stat_batch(&paths[3..4], true)[0]
+                .as_ref()
+                .unwrap()
+                .size(),
+            Some(3)
+        );
         cache.clear();
-        assert_eq!(cache.get_or_fetch(&paths[3], false).unwrap().size(), Some(6));
+        assert_eq!(
+            cache.get_or_fetch(&paths[3], false).unwrap().size(),
+            Some(6)
+        );
     }
 }

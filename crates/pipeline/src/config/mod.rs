@@ -1,30 +1,41 @@
 //! From the text of a job to a description of it, with every problem at its place.
 //!
-//! The way is one direction: [`document`] parses, [`overrides`] applies `--set`, [`variables`] puts in the environment,
-//! [`description`] peels what belongs to the framework and leaves each kind its [`options`]. The graph takes the description from
-//! there, and adds its own findings to the same [`Problems`].
+//! The way is one direction: [`document`] parses, [`overrides`] applies `--set`, [`variables`] puts
+//! in the environment, [`description`] peels what belongs to the framework and leaves each kind its
+//! [`options`]. The graph takes the description from there, and adds its own findings to the same
+//! [`Problems`].
 //!
-//! What must stay true: a problem never stops the search for others. Each step reports what it finds and hands on what is usable,
-//! so that a user corrects a file once.
+//! What must stay true: a problem never stops the search for others. Each step reports what it
+//! finds and hands on what is usable, so that a user corrects a file once.
 
 mod description;
 mod document;
+mod inputs;
 mod location;
 mod options;
 mod overrides;
 mod problem;
+mod problems;
+mod render;
+mod settings;
+mod statements;
 mod suggest;
+mod syntax;
+mod text;
+mod tree;
 mod variables;
 
-pub use description::{PipelineSettings, ThreadSetting};
+#[cfg(test)]
+mod tests;
+
 pub use document::{ReadError, read_limited};
 pub use location::Location;
-pub use problem::{Problem, Problems, Severity};
+pub use problem::{Problem, Severity};
+pub use problems::Problems;
+pub use settings::{PipelineSettings, ThreadSetting};
 pub use variables::Environment;
 
-#[expect(unused_imports, reason = "the graph will use them")]
-pub(crate) use description::{InputDescription, JobDescription, StageDescription, describe};
-#[expect(unused_imports, reason = "the graph will use them")]
+pub(crate) use description::{STAGE_KEYS, StageDescription, describe};
+pub(crate) use inputs::InputDescription;
 pub(crate) use options::{StageOptions, field_names};
-#[expect(unused_imports, reason = "the graph will use it")]
 pub(crate) use suggest::did_you_mean;

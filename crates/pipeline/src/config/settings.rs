@@ -1,0 +1,194 @@
+//! The values that the framework's own keys take.
+//!
+//! Each is a type that refuses what is out of its range, so its message is made where those of the
+//! kinds' options are.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+use crate::quantity::{ByteSize, Period};
+
+/// What holds for a whole job: the `[pipeline]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PipelineSettings {
+    /// The name of the job in reports.
+    pub name: Option<String>,
+    /// Messages that a channel holds, unless a stage says otherwise: 1 to 65536, and 16 when unset.
+    pub capacity: usize,
+    /// Bytes that a channel holds, unless a stage says otherwise: 1 KiB to 1 GiB, and 8 MiB when
+    /// unset.
+    pub capacity_bytes: ByteSize,
+    /// The time after which a run is cancelled.
+    pub max_runtime: Option<Period>,
+}
+
+impl Default for PipelineSettings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            capacity: 16,
+            capacity_bytes: ByteSize::from_mib(8),
+            max_runtime: None,
+        }
+    }
+}
+
+/// How many threads a stage runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThreadSetting {
+    /// As many as pay.
+    Auto,
+    /// Exactly so many: 1 to 512.
+    Count(usize),
+}
+
+/// The `[pipeline]` table as it is written.
+#[derive(Deserialize)]
+pub(super) struct PipelineTable {
+    name: Option<String>,
+    capacity: Option<Capacity>,
+    capacity_bytes: Option<CapacityBytes>,
+    max_runtime: Option<MaxRuntime>,
+}
+
+impl From<PipelineTable> for PipelineSettings {
+    fn from(table: PipelineTable) -> Self {
+        let default = Self::default();
+        Self {
+            name: table.name,
+            capacity: table
+                .capacity
+                .map_or(default.capacity, |capacity| capacity.0),
+            capacity_bytes: table
+                .capacity_bytes
+                .map_or(default.capacity_bytes, |capacity| capacity.0),
+            max_runtime: table.max_runtime.map(|period| period.0),
+        }
+    }
+}
+
+/// A capacity in messages.
+pub(super) struct Capacity(pub(super) usize);
+
+/// A capacity in bytes.
+pub(super) struct CapacityBytes(pub(super) ByteSize);
+
+/// A length of time that is not zero, for with that a run would end before it starts.
+struct MaxRuntime(Period);
+
+impl<'de> Deserialize<'de> for Capacity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let range = Range {
+            low: 1,
+            high: 65_536,
+            expected: "a number of messages from 1 to 65536",
+        };
+        deserializer.deserialize_u64(range).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CapacityBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let size = ByteSize::deserialize(deserializer)?;
+        if (ByteSize::from_kib(1)..=ByteSize::from_mib(1024)).contains(&size) {
+            return Ok(Self(size));
+        }
+        Err(de::Error::custom(format!(
+            "{size} is out of range; it goes from 1KiB to 1GiB"
+        )))
+    }
+}
+
+impl<'de> Deserialize<'de> for MaxRuntime {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let period = Period::deserialize(deserializer)?;
+        if period == Period::default() {
+            return Err(de::Error::custom(
+                "a run needs more time than none; leave the key out for no limit",
+            ));
+        }
+        Ok(Self(period))
+    }
+}
+
+impl<'de> Deserialize<'de> for ThreadSetting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Asked for as a number, so that one can come from a variable; the visitor takes the text
+        // as well.
+        deserializer.deserialize_u64(ThreadVisitor)
+    }
+}
+
+/// A whole number within bounds.
+struct Range {
+    low: u64,
+    high: u64,
+    expected: &'static str,
+}
+
+impl Range {
+    fn check<E: de::Error>(&self, value: u64) -> Result<usize, E> {
+        let in_range = (self.low..=self.high).contains(&value);
+        let value = usize::try_from(value).ok().filter(|_| in_range);
+        value.ok_or_else(|| {
+            E::invalid_value(de::Unexpected::Other("another number"), &self.expected)
+        })
+    }
+}
+
+impl Visitor<'_> for Range {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<usize, E> {
+        // Whatever is negative is as wrong as zero.
+        self.check(u64::try_from(value).unwrap_or(0))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<usize, E> {
+        self.check(value)
+    }
+}
+
+struct ThreadVisitor;
+
+impl ThreadVisitor {
+    const EXPECTED: &str = "\"auto\" or a number of threads from 1 to 512";
+
+    fn range() -> Range {
+        Range {
+            low: 1,
+            high: 512,
+            expected: Self::EXPECTED,
+        }
+    }
+}
+
+impl Visitor<'_> for ThreadVisitor {
+    type Value = ThreadSetting;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::EXPECTED)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<ThreadSetting, E> {
+        Self::range().visit_i64(value).map(ThreadSetting::Count)
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<ThreadSetting, E> {
+        Self::range().visit_u64(value).map(ThreadSetting::Count)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ThreadSetting, E> {
+        match text {
+            "auto" => Ok(ThreadSetting::Auto),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+}

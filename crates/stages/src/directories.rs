@@ -1,0 +1,85 @@
+//! The open directories that the stages of one run share.
+//!
+//! One thing must stay true: a run has one budget of descriptors, because the limit behind it is the process's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use statline_pipeline::{Opening, StageError};
+use statline_platform::{
+    Backend, BackendChoice, Concurrency, Filesystem, Handles, default_budget, select,
+};
+
+/// Shared through [`Opening::resource`] by all stages that open directories.
+pub(crate) struct Directories {
+    pub(crate) handles: Handles,
+    /// The threads that the most demanding of the mounts seen so far is worth.
+    threads: AtomicUsize,
+}
+
+impl Directories {
+    /// Those of the run; made with `backend` by the first stage that asks.
+    pub(crate) fn of_run(
+        stage: &Opening<'_>,
+        backend: &Arc<dyn Backend>,
+    ) -> Result<Arc<Directories>, StageError> {
+        stage.resource(|| {
+            Ok(Directories {
+                handles: Handles::new(Arc::clone(backend), default_budget()),
+                threads: AtomicUsize::new(cores()),
+            })
+        })
+    }
+
+    /// Notes that a root is on this file system.
+    pub(crate) fn note_filesystem(&self, filesystem: Filesystem) {
+        let threads = match filesystem.profile().stat_threads {
+            Concurrency::PerCore(each) => cores() * usize::from(each),
+            Concurrency::Range { max, .. } => usize::from(max),
+            Concurrency::Fixed(count) => usize::from(count),
+        };
+        self.threads.fetch_max(threads, Ordering::Relaxed);
+    }
+
+    /// How many threads `auto` means.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.load(Ordering::Relaxed)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The backend that an option names.
+pub(crate) fn backend(choice: BackendSetting) -> Result<Arc<dyn Backend>, StageError> {
+    let choice = match choice {
+        BackendSetting::Auto => BackendChoice::Auto,
+        BackendSetting::Statx => BackendChoice::Statx,
+        BackendSetting::Fstatat => BackendChoice::Fstatat,
+    };
+    select(choice).map_err(StageError::failed)
+}
+
+/// The system calls that read names and metadata.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendSetting {
+    /// The fastest ones that work here, found out by trying.
+    #[default]
+    Auto,
+    /// Linux: getdents64 and statx.
+    Statx,
+    /// Any Unix: readdir and fstatat.
+    Fstatat,
+}

@@ -1,0 +1,137 @@
+//! Where a scan begins.
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use schemars::JsonSchema;
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+/// A root as a job names it: a string, or `{ base64 = "…" }` for a path that is not UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootPath(PathBuf);
+
+impl RootPath {
+    /// This path.
+    pub fn new(path: impl Into<PathBuf>) -> RootPath {
+        RootPath(path.into())
+    }
+
+    /// The path.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Serialize for RootPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_str() {
+            Some(path) => serializer.serialize_str(path),
+            None => serializer.collect_map([(
+                "base64",
+                BASE64_STANDARD.encode(self.0.as_os_str().as_encoded_bytes()),
+            )]),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RootPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RootPath, D::Error> {
+        struct RootVisitor;
+
+        impl<'de> Visitor<'de> for RootVisitor {
+            type Value = RootPath;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(
+                    "a path such as \"/data\", or { base64 = \"…\" } for one that is not UTF-8",
+                )
+            }
+
+            fn visit_str<E: de::Error>(self, path: &str) -> Result<RootPath, E> {
+                match path {
+                    "" => Err(E::custom(
+                        "an empty path names nothing; write \".\" for the current directory",
+                    )),
+                    path if path.contains('\0') => {
+                        Err(E::custom("a path cannot hold a NUL character"))
+                    }
+                    path => Ok(RootPath::new(path)),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RootPath, A::Error> {
+                let Some((key, text)) = map.next_entry::<String, String>()? else {
+                    return Err(de::Error::custom("expected { base64 = \"…\" }"));
+                };
+                if key != "base64" {
+                    return Err(de::Error::unknown_field(&key, &["base64"]));
+                }
+                let bytes = BASE64_STANDARD
+                    .decode(text)
+                    .map_err(|error| de::Error::custom(format!("not base64: {error}")))?;
+                if bytes.is_empty() || bytes.contains(&0) {
+                    return Err(de::Error::custom(
+                        "a path is not empty and holds no NUL byte",
+                    ));
+                }
+                path_from_bytes(bytes)
+                    .map(RootPath)
+                    .ok_or_else(|| de::Error::custom("not a path of this system"))
+            }
+        }
+
+        deserializer.deserialize_any(RootVisitor)
+    }
+}
+
+#[cfg(unix)]
+fn path_from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    Some(PathBuf::from(OsString::from_vec(bytes)))
+}
+
+#[cfg(not(unix))]
+fn path_from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
+    String::from_utf8(bytes)
+        .ok()
+        .map(|path| PathBuf::from(OsString::from(path)))
+}
+
+impl JsonSchema for RootPath {
+    fn schema_name() -> Cow<'static, str> {
+        "RootPath".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "anyOf": [
+                { "type": "string" },
+                { "type": "object", "properties": { "base64": { "type": "string" } }, "required": ["base64"] }
+            ]
+        })
+    }
+}
+
+/// Leaves out what another root covers: the same directory named twice, and, if `nested` says so, a directory below
+/// another root. The order stays.
+///
+/// A root that does not exist is kept, so that opening it tells.
+pub(crate) fn merge_roots(roots: &[RootPath], nested: bool) -> Vec<&Path> {
+    let resolved: Vec<Option<PathBuf>> = roots
+        .iter()
+        .map(|root| root.0.canonicalize().ok())
+        .collect();
+    let covers = |other: usize, this: usize| match (&resolved[other], &resolved[this]) {
+        (Some(a), Some(b)) if a == b => other < this,
+        (Some(a), Some(b)) => nested && b.starts_with(a),
+        _ => false,
+    };
+    (0..roots.len())
+        .filter(|&this| !(0..roots.len()).any(|other| other != this && covers(other, this)))
+        .map(|this| roots[this].as_path())
+        .collect()
+}
