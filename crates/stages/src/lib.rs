@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cache;
 mod csv;
 mod directories;
 mod entry_batch;
@@ -33,6 +34,7 @@ mod text_sink;
 mod workers;
 
 pub use batch::{Batch, BatchConfig};
+pub use cache::{Cache, CacheConfig};
 pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
@@ -63,5 +65,6 @@ pub fn register(registry: &mut Registry) {
     registry.register("enumerate", Enumerate);
     registry.register("batch", Batch);
     registry.register("stat", Stat);
+    registry.register("cache", Cache::default());
     registry.register("sort", Sort);
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use statline_platform::{Kind, Metadata, Timestamp, compare_paths};
+use statline_platform::compare_paths;
 
 use crate::{Change, Field, Row};
 
@@ -74,40 +74,16 @@ impl SortKey {
 
 /// The value of a field as a number in the order of the values.
 fn number(field: Field, row: &Row<'_>) -> Option<u128> {
-    let time =
-        |get: fn(&Metadata) -> Option<Timestamp>| row.metadata.and_then(get).map(time_number);
-    let metadata = row.metadata;
     match field {
-        Field::Path | Field::Target => None,
-        Field::Kind => row.kind.map(|kind: Kind| kind as u128),
-        Field::Mode => metadata.and_then(Metadata::mode).map(Into::into),
-        Field::Uid => metadata.and_then(Metadata::uid).map(Into::into),
-        Field::Gid => metadata.and_then(Metadata::gid).map(Into::into),
-        Field::Size => metadata.and_then(Metadata::size).map(Into::into),
-        Field::Allocated => metadata.and_then(Metadata::allocated).map(Into::into),
-        Field::Nlink => metadata.and_then(Metadata::nlink).map(Into::into),
-        Field::Inode => metadata.and_then(Metadata::file_id).map(|id| id.as_u128()),
-        Field::Device => metadata.and_then(Metadata::device).map(Into::into),
-        Field::Rdev => metadata.and_then(Metadata::rdev).map(Into::into),
-        Field::Atime => time(Metadata::accessed),
-        Field::Mtime => time(Metadata::modified),
-        Field::Ctime => time(Metadata::changed),
-        Field::Btime => time(Metadata::born),
-        Field::Attributes => metadata.and_then(Metadata::attributes).map(Into::into),
-        Field::MountId => metadata.and_then(Metadata::mount_id).map(Into::into),
+        Field::Kind => row.kind.map(|kind| kind as u128),
         Field::Depth => Some(row.depth().into()),
         Field::Change => row.change.map(|change| match change {
             Change::New => 0,
             Change::Changed => 1,
             Change::Unchanged => 2,
         }),
+        field => row.metadata.and_then(|metadata| field.number(metadata)),
     }
-}
-
-fn time_number(time: Timestamp) -> u128 {
-    // Flipping the sign bit makes the order of unsigned numbers that of signed ones.
-    let seconds = time.seconds.cast_unsigned() ^ (1 << 63);
-    u128::from(seconds) << 32 | u128::from(time.nanoseconds)
 }
 
 fn bytes_prefix(bytes: &[u8]) -> u128 {
@@ -192,24 +168,5 @@ mod tests {
         let error = "-sise".parse::<SortKey>().unwrap_err().to_string();
         assert!(error.starts_with("no field is called \"sise\"; there are path, kind, "));
         assert!("--size".parse::<SortKey>().is_err());
-    }
-
-    #[test]
-    fn times_before_the_epoch_come_first() {
-        let at = |seconds, nanoseconds| {
-            time_number(Timestamp {
-                seconds,
-                nanoseconds,
-            })
-        };
-        let ordered = [
-            at(i64::MIN, 0),
-            at(-2, 9),
-            at(-1, 0),
-            at(0, 0),
-            at(0, 1),
-            at(1, 0),
-        ];
-        assert!(ordered.is_sorted());
     }
 }
