@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cache;
 mod csv;
 mod directories;
 mod entry_batch;
@@ -18,16 +19,22 @@ mod null;
 mod output_file;
 mod output_mark;
 mod output_path;
+mod path_order;
 mod path_prefix;
 mod paths;
 mod record_batch;
 mod roots;
 mod row;
 mod run_start;
+mod sort;
+mod sort_key;
 mod stat;
+mod stat_cache;
 mod text_sink;
+mod workers;
 
 pub use batch::{Batch, BatchConfig};
+pub use cache::{Cache, CacheConfig};
 pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
@@ -43,7 +50,10 @@ pub use paths::{Paths, PathsConfig, Separator};
 pub use record_batch::{Change, RecordBatch};
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
+pub use sort::{Sort, SortConfig};
+pub use sort_key::{SortKey, UnknownSortKey};
 pub use stat::{Stat, StatConfig};
+pub use stat_cache::BatchedStatCache;
 
 use statline_pipeline::Registry;
 
@@ -55,4 +65,6 @@ pub fn register(registry: &mut Registry) {
     registry.register("enumerate", Enumerate);
     registry.register("batch", Batch);
     registry.register("stat", Stat);
+    registry.register("cache", Cache::default());
+    registry.register("sort", Sort);
 }
