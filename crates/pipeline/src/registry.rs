@@ -6,7 +6,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::config::{Location, Problems, StageOptions, ThreadSetting};
+use crate::config::{Location, Problems, STAGE_KEYS, StageOptions, ThreadSetting, field_names};
 use crate::declare::Declare;
 use crate::kind::{AnyConfig, ErasedKind};
 use crate::shape::{ClosureKind, Options, SinkShape, SourceShape, TransformShape};
@@ -80,7 +80,8 @@ impl Registry {
     /// Adds a kind.
     ///
     /// # Panics
-    /// If the name is taken: two kinds of one name are a mistake in the program, not in a job.
+    /// If the name is taken, or if an option has the name of a key that every stage has, such as
+    /// `inputs`, and so could never be given: mistakes in the program, not in a job.
     pub fn register<K: Kind>(&mut self, name: &str, kind: K) -> Registration<'_>
     where
         K::Config: DeserializeOwned + JsonSchema,
@@ -89,6 +90,12 @@ impl Registry {
             !self.kinds.contains_key(name),
             "a stage kind called {name:?} is registered already"
         );
+        for option in field_names::<K::Config>() {
+            assert!(
+                !STAGE_KEYS.contains(&option),
+                "an option of {name:?} is called {option:?}, which is a key of every stage"
+            );
+        }
         let entry = Entry {
             about: kind.about(),
             threading: kind.threading(),

@@ -67,7 +67,8 @@ pub struct DirNode {
 }
 
 impl DirNode {
-    /// The node of a root, named by a path.
+    /// The node of a root, named by a path. The empty path is the current directory, whose entries
+    /// then have paths of their names alone.
     #[must_use]
     pub fn root(path: &Path) -> Arc<DirNode> {
         Arc::new(DirNode {
@@ -220,7 +221,7 @@ impl DirNode {
 
     /// Whether a slash belongs between this path and a name below it.
     fn separates_children(&self) -> bool {
-        !(self.is_root() && self.bytes().ends_with(b"/"))
+        !(self.is_root() && (self.bytes().is_empty() || self.bytes().ends_with(b"/")))
     }
 
     fn needs_separator(&self) -> bool {
@@ -335,6 +336,7 @@ mod tests {
             ("dir", "dir/a/b"),
             ("dir/", "dir/a/b"),
             (".", "./a/b"),
+            ("", "a/b"),
         ] {
             let node = child(&child(&DirNode::root(Path::new(root)), b"a"), b"b");
             assert_eq!(node.path_bytes(), expected.as_bytes());

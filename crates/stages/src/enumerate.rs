@@ -482,7 +482,8 @@ impl EnumerateWorker {
         let crosses = parent.identity().is_some_and(|above| {
             above.device != identity.device || above.mount_id != identity.mount_id
         });
-        if (crosses || node.is_followed()) && is_loop(node, identity) {
+        // Without followed links only a mount can lead back up.
+        if (crosses || self.scan.config.follow_symlinks) && is_loop(node, identity) {
             let error = io::Error::other("the directory is one of those above it");
             let record = record(node, "open", "LOOP", &error);
             self.out.errors().report(record)?;

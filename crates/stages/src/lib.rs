@@ -3,22 +3,43 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod csv;
 mod directories;
 mod entry_batch;
 mod enumerate;
 mod exclude;
+mod field;
 mod fields;
+#[cfg(test)]
+mod fixtures;
 mod frontier;
+mod jsonl;
+mod null;
+mod output_file;
+mod output_mark;
+mod output_path;
+mod path_prefix;
+mod paths;
 mod record_batch;
 mod roots;
 mod row;
+mod run_start;
 mod stat;
+mod text_sink;
 
 pub use batch::{Batch, BatchConfig};
+pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
 pub use enumerate::{Enumerate, EnumerateConfig};
+pub use field::Field;
 pub use fields::StatFields;
+pub use jsonl::{Jsonl, JsonlConfig};
+pub use null::{Null, NullConfig};
+pub use output_file::OutputFile;
+pub use output_mark::{MARK_SCHEMA, OutputMark};
+pub use output_path::OutputPath;
+pub use paths::{Paths, PathsConfig, Separator};
 pub use record_batch::{Change, RecordBatch};
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
@@ -34,4 +55,8 @@ pub fn register(registry: &mut Registry) {
     registry.register("enumerate", Enumerate);
     registry.register("batch", Batch);
     registry.register("stat", Stat);
+    registry.register("jsonl", Jsonl);
+    registry.register("csv", Csv);
+    registry.register("paths", Paths);
+    registry.register("null", Null);
 }

@@ -35,7 +35,7 @@ pub use problems::Problems;
 pub use settings::{PipelineSettings, ThreadSetting};
 pub use variables::Environment;
 
-pub(crate) use description::{StageDescription, describe};
+pub(crate) use description::{STAGE_KEYS, StageDescription, describe};
 pub(crate) use inputs::InputDescription;
-pub(crate) use options::StageOptions;
+pub(crate) use options::{StageOptions, field_names};
 pub(crate) use suggest::did_you_mean;
