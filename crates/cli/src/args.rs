@@ -105,7 +105,7 @@ pub(crate) struct ScanArguments {
     pub(crate) exclude_from: Vec<PathBuf>,
 
     /// Write a row for every entry to FILE; `-` is standard output. The file appears whole when the scan is over, or
-    /// not at all. `%Y-%m-%d` in it becomes the date, `%%` a percent sign.
+    /// not at all; FILE.run.json beside it says how the scan ended. `%Y-%m-%d` becomes the date, `%%` a percent sign.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
@@ -126,6 +126,14 @@ pub(crate) struct ScanArguments {
     /// rows are held in memory for it.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
     pub(crate) sort: Vec<String>,
+
+    /// Add the largest files to the totals, so many of them.
+    #[arg(long, value_name = "COUNT", help_heading = "Output")]
+    pub(crate) largest: Option<u16>,
+
+    /// Break the totals down by extension, owner, age or size; by several, separated by commas.
+    #[arg(long, value_name = "PROPERTY", value_delimiter = ',', help_heading = "Output")]
+    pub(crate) by: Vec<Property>,
 
     /// Write what could not be read to FILE as JSON Lines, one error a line.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
@@ -281,7 +289,8 @@ pub(crate) struct TellingArguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Messages")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Leave out the table of stages; twice: say nothing at all unless something went wrong.
+    /// Leave out the table of stages; twice: say nothing unless something went wrong. Where rows go to standard output
+    /// the table is left out already.
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Messages")]
     pub(crate) quiet: u8,
 
@@ -332,6 +341,26 @@ pub(crate) enum ScanFormat {
     Paths,
     /// The report of the run, to standard output; not with -o.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Property {
+    Extension,
+    Owner,
+    /// The time since the contents last changed.
+    Age,
+    Size,
+}
+
+impl Property {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Property::Extension => "extension",
+            Property::Owner => "owner",
+            Property::Age => "age",
+            Property::Size => "size",
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -172,11 +172,18 @@ impl OptionText {
             Some("") => "not set by default".to_owned(),
             Some(default) => format!("default {default}"),
         };
-        let _ = writeln!(out, "  {bold}{}{reset}  {dim}{default}{reset}", self.name);
-        for paragraph in [&self.kind, &self.about] {
-            for line in wrap(paragraph, WIDTH - 6) {
-                let _ = writeln!(out, "      {line}");
-            }
+        let what = format!("{}: {} ({default})", self.name, self.kind);
+        for (index, line) in wrap(&what, WIDTH - 2).iter().enumerate() {
+            // Writing to a string cannot fail.
+            let _ = match line.strip_prefix(&self.name) {
+                Some(rest) if index == 0 => {
+                    writeln!(out, "  {bold}{}{reset}{dim}{rest}{reset}", self.name)
+                }
+                _ => writeln!(out, "  {dim}{line}{reset}"),
+            };
+        }
+        for line in wrap(&self.about, WIDTH - 6) {
+            let _ = writeln!(out, "      {line}");
         }
     }
 }
@@ -335,7 +342,10 @@ impl<'s> Schema<'s> {
                 }
             }
             "array" => match schema["items"].as_object() {
-                Some(_) => format!("list of {}", self.kind(&schema["items"])),
+                Some(_) => match self.kind(&schema["items"]) {
+                    item if item.starts_with("string") => format!("list of strings{}", &item[6..]),
+                    item => format!("list of {item}"),
+                },
                 None => "list".to_owned(),
             },
             "object" => match schema["properties"].as_object() {

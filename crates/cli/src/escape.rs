@@ -39,6 +39,27 @@ pub(crate) fn escaped_message(text: &str) -> String {
     out
 }
 
+/// Rows of text: as [`escaped`], but backslashes stay, and so do line feeds and NULs, which end rows.
+#[cfg_attr(
+    not(unix),
+    expect(dead_code, reason = "rows go straight to the terminal there")
+)]
+pub(crate) fn escaped_lines(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\n' | '\0' => out.push(character),
+                _ => push(&mut out, character),
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
 fn push(out: &mut String, character: char) {
     match character {
         '\n' => out.push_str("\\n"),

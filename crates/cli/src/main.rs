@@ -20,9 +20,11 @@ mod report;
 mod report_file;
 mod run;
 mod scan;
+mod screen;
 mod signals;
 mod table;
 mod terminal;
+mod totals;
 mod validate;
 mod verdict;
 

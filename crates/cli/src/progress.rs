@@ -29,10 +29,9 @@ impl Progress {
     pub(crate) fn start(
         monitor: Monitor,
         telling: &TellingArguments,
-        fills_stdout: bool,
+        rows_on_terminal: bool,
     ) -> Progress {
         let on_terminal = io::stderr().is_terminal();
-        let rows_on_terminal = fills_stdout && io::stdout().is_terminal();
         let wanted = match telling.progress {
             When::Always => true,
             When::Never => false,

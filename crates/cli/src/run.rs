@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure};
 use crate::human::Units;
 use crate::progress::Progress;
 use crate::report_file::ReportFile;
+use crate::screen::Screen;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 use crate::{load, panics, verdict};
@@ -48,8 +49,7 @@ pub(crate) struct Telling {
 pub(crate) fn run(arguments: &RunArguments, terminal: Terminal) -> Result<Exit, Failure> {
     let job = load::job(&arguments.job, &arguments.set.set)?;
     let telling = &arguments.telling;
-    // Where the job's outputs go is not known here; a terminal shows rows and progress one after the other.
-    let ended = execute(job, telling, false, terminal)?;
+    let ended = execute(job, telling, None, terminal)?;
     let report = &ended.report;
     let told = Telling {
         entries: None,
@@ -108,11 +108,11 @@ pub(crate) fn tell(report: &RunReport, told: &Telling, terminal: Terminal) {
 
 /// Runs a job to its end.
 ///
-/// `fills_stdout` says that rows go to standard output, which progress must not disturb on a terminal.
+/// `screen` is what rows go through on their way to a terminal, where progress would only disturb them.
 pub(crate) fn execute(
     job: Job,
     telling: &TellingArguments,
-    fills_stdout: bool,
+    mut screen: Option<Screen>,
     terminal: Terminal,
 ) -> Result<Ended, Failure> {
     if !job.warnings().is_empty() && telling.quiet < 2 {
@@ -127,9 +127,15 @@ pub(crate) fn execute(
     let cancel = CancelHandle::new();
     let signals = Signals::watch(cancel.clone(), terminal)?;
     let run = job.start(&cancel);
+    if let Some(screen) = &mut screen {
+        screen.is_opened();
+    }
     signals.observe(run.monitor());
-    let progress = Progress::start(run.monitor(), telling, fills_stdout);
+    let progress = Progress::start(run.monitor(), telling, screen.is_some());
     let report = run.wait();
+    if let Some(screen) = screen {
+        screen.finish();
+    }
     progress.finish();
     let written = match report_file {
         Some(file) => file.write(&report, terminal),

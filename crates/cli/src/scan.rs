@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use statline_pipeline::Job;
+use statline_pipeline::{Job, Outcome, Problems, RunReport};
 use statline_platform::Fields;
 use statline_stages::RootPath;
 
@@ -14,6 +14,7 @@ use crate::args::{ScanArguments, ScanFormat};
 use crate::exit::{Exit, Failure};
 use crate::job_text::JobText;
 use crate::run::{self, Ended, Telling};
+use crate::screen::Screen;
 use crate::terminal::Terminal;
 use crate::{load, verdict};
 
@@ -65,24 +66,36 @@ pub(crate) fn scan(arguments: &ScanArguments, terminal: Terminal) -> Result<Exit
         ));
     }
     let mut text = job_text(arguments, &goal)?;
-    // What is printed is checked as well: a file that does not run helps nobody.
-    let job = Job::parse(
-        &load::registry(),
+    let mut overrides = arguments.set.set.clone();
+    if arguments.print_job {
+        // What is printed is checked as well: a file that does not run helps nobody.
+        load(&text, &overrides)?;
+        overrides.iter().for_each(|set| text.set(set));
+        terminal.print(format!("{}{}", lead(&goal), text.write()).as_bytes())?;
+        return Ok(Exit::Complete);
+    }
+    let screen = match goal.fills_stdout() {
+        true => Screen::of_stdout(),
+        false => None,
+    };
+    if let Some(screen) = &screen {
+        overrides.push(format!("stages.{OUT}.path={:?}", screen.path()));
+    }
+    let job = load(&text, &overrides)?;
+    let ended = run::execute(job, telling, screen, terminal)?;
+    tell(&ended, &goal, arguments, terminal)?;
+    ended.finish()
+}
+
+fn load(text: &JobText, overrides: &[String]) -> Result<Job, Problems> {
+    let registry = load::registry();
+    Job::parse(
+        &registry,
         "scan",
         &text.write(),
         &load::environment,
-        &arguments.set.set,
-    )?;
-    if arguments.print_job {
-        arguments.set.set.iter().for_each(|set| text.set(set));
-        terminal.print(lead(&goal).as_bytes())?;
-        terminal.print(text.write().as_bytes())?;
-        return Ok(Exit::Complete);
-    }
-    let fills_stdout = goal.fills_stdout();
-    let ended = run::execute(job, telling, fills_stdout, terminal)?;
-    tell(&ended, &goal, arguments, terminal)?;
-    ended.finish()
+        overrides,
+    )
 }
 
 fn tell(
@@ -102,7 +115,8 @@ fn tell(
             None => Some("--errors FILE writes down every one of them"),
         },
         signal: ended.signal,
-        quiet: telling.quiet,
+        // Beside rows on standard output one line is enough, unless more is asked for.
+        quiet: telling.quiet + u8::from(goal.fills_stdout() && telling.verbose == 0),
         verbose: telling.verbose,
         units: telling.units(),
     };
@@ -118,9 +132,17 @@ fn tell(
         Goal::Totals if finished => {
             terminal.print(verdict::account(report, &told, terminal.palette()).as_bytes())?;
         }
+        // Whoever stopped reading knows that there was more.
+        Goal::Rows { .. } if goal.fills_stdout() && had_enough(report) && told.verbose == 0 => {}
         _ => run::tell(report, &told, terminal),
     }
     Ok(())
+}
+
+/// Whether the reader of the rows left before their end.
+fn had_enough(report: &RunReport) -> bool {
+    let mut edges = report.edges.iter();
+    report.outcome == Outcome::Complete && edges.any(|edge| edge.to == OUT && edge.enough)
 }
 
 /// The first lines of a job that is printed.
@@ -145,6 +167,12 @@ fn goal(arguments: &ScanArguments) -> Result<Goal, Failure> {
             ));
         }
         return Ok(Goal::Report);
+    }
+    let rows = arguments.output.is_some() || wants_rows;
+    if rows && (arguments.largest.is_some() || !arguments.by.is_empty()) {
+        return Err(Failure::usage(
+            "--largest and --by are about totals, and with rows there are none; leave out what asks for rows",
+        ));
     }
     let path = match &arguments.output {
         Some(path) => text_of(path, "-o")?,
@@ -225,8 +253,11 @@ fn job_text(arguments: &ScanArguments, goal: &Goal) -> Result<JobText, Failure> 
     }
     match goal {
         Goal::Totals | Goal::Report => {
+            let by: Vec<&str> = arguments.by.iter().map(|by| by.as_str()).collect();
             job.stage(TOTALS, "summary", "Adds up.")
-                .key("inputs", [last]);
+                .key("inputs", [last])
+                .maybe("largest", arguments.largest)
+                .list("by", &by);
         }
         Goal::Rows { format, path } => {
             let kind = match format {

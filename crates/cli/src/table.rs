@@ -208,13 +208,14 @@ pub(crate) fn waits(stages: &[StageReport], palette: Palette) -> String {
 /// What the stages counted themselves, one line a stage.
 pub(crate) fn counters(stages: &[StageReport]) -> String {
     let mut out = String::new();
-    for stage in stages.iter().filter(|stage| !stage.counters.is_empty()) {
-        let counters: Vec<String> = stage
-            .counters
-            .iter()
+    for stage in stages {
+        let counters = stage.counters.iter().filter(|(_, number)| **number > 0);
+        let counters: Vec<String> = counters
             .map(|(name, number)| format!("{} {}", human::count(*number), escaped_message(name)))
             .collect();
-        let _ = writeln!(out, "  {}: {}", stage.name, counters.join(" · "));
+        if !counters.is_empty() {
+            let _ = writeln!(out, "  {}: {}", stage.name, counters.join(" · "));
+        }
     }
     out
 }

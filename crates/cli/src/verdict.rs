@@ -4,12 +4,14 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use statline_pipeline::{ErrorCount, Outcome, RunReport, StageReport};
+use statline_stages::Summary;
 
 use crate::escape::escaped_message;
 use crate::human;
 use crate::run::Telling;
 use crate::table;
 use crate::terminal::Palette;
+use crate::totals;
 
 /// The kind of stage whose result is totals.
 pub(crate) const SUMMARY: &str = "summary";
@@ -17,13 +19,26 @@ pub(crate) const SUMMARY: &str = "summary";
 /// All that is told of a run that finished.
 pub(crate) fn account(report: &RunReport, told: &Telling, palette: Palette) -> String {
     let mut out = headline(report, told, palette);
+    let summaries: Vec<Summary> = report.stages.iter().filter_map(summary).collect();
+    for summary in &summaries {
+        out.push_str(&totals::lines(summary, report.error_count(), told.units));
+    }
     out.push_str(&left_out(report));
     out.push_str(&unreadable(report, told, palette));
+    for summary in &summaries {
+        out.push_str(&totals::tables(summary, told.units, palette));
+    }
     if told.quiet == 0 {
         out.push('\n');
         out.push_str(&measures(report, told, palette));
     }
     out
+}
+
+/// The totals that a stage found, if that is what it is for.
+fn summary(stage: &StageReport) -> Option<Summary> {
+    let result = stage.result.as_ref().filter(|_| stage.kind == SUMMARY)?;
+    serde_json::from_value(result.clone()).ok()
 }
 
 /// Why there is no result.
@@ -109,6 +124,13 @@ fn left_out(report: &RunReport) -> String {
     match sum("vanished") {
         0 => {}
         count => parts.push(format!("{} vanished meanwhile", human::count(count))),
+    }
+    match sum("ambiguous") {
+        0 => {}
+        count => parts.push(format!(
+            "{} with a line feed in the name, which -0 tells apart",
+            human::counted(count, "path", "paths")
+        )),
     }
     match parts.is_empty() {
         true => String::new(),
