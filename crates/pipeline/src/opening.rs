@@ -4,6 +4,7 @@ use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::ThreadSetting;
 use crate::declare::{Declaration, InputPort, OutputPort};
@@ -13,7 +14,7 @@ use crate::fault::Health;
 use crate::meter::{Counter, StageMeter, WorkerMeter};
 use crate::port::{Fan, InletProgress, Witness};
 use crate::{
-    Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError,
+    Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError, Stop,
 };
 
 /// Things that the stages of one run share without knowing each other, one of each type.
@@ -58,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) actor: Box<dyn Actor>,
     pub(crate) meter: Arc<WorkerMeter>,
     pub(crate) witness: Arc<Witness>,
+    pub(crate) told: Arc<AtomicBool>,
     pub(crate) inlets: Vec<(Arc<Ledger>, Arc<InletProgress>)>,
     /// The edges on whose ledgers this worker stands as a producer.
     pub(crate) leases: Vec<Arc<Ledger>>,
@@ -69,6 +71,8 @@ pub struct Context {
     pub(crate) stage: Arc<str>,
     pub(crate) health: Arc<Health>,
     pub(crate) meter: Arc<StageMeter>,
+    /// The stage has heard that the run is stopping: it cannot claim any more to have done everything.
+    pub(crate) told: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -77,9 +81,25 @@ impl Context {
         &self.stage
     }
 
-    /// Whether the run is stopping. A stage that works long between two uses of its ports asks now and then.
+    /// Whether the run is stopping. A stage that works long between two uses of its ports asks now and then; the run is
+    /// not complete once it was told so.
     pub fn is_stopping(&self) -> bool {
-        self.health.stopping()
+        let stopping = self.health.stopping();
+        if stopping {
+            self.told.store(true, Ordering::Release);
+        }
+        stopping
+    }
+
+    /// The same as a result, to be passed on with `?`.
+    ///
+    /// # Errors
+    /// [`StageError::Stopped`] when the run is stopping.
+    pub fn checkpoint(&self) -> Result<(), StageError> {
+        match self.is_stopping() {
+            true => Err(StageError::Stopped(Stop::Cancelled)),
+            false => Ok(()),
+        }
     }
 
     /// A number that the report shows under this name.
@@ -172,6 +192,7 @@ impl Opening<'_> {
             actor,
             meter,
             witness,
+            told: Arc::clone(&self.context.told),
             inlets,
             leases,
         });

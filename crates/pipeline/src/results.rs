@@ -11,7 +11,7 @@ use crate::edge::SLICE;
 use crate::run::Run;
 use crate::{
     Actor, CancelHandle, Context, Declare, Inlet, Job, Kind, Message, Monitor, Opening, Received,
-    RunReport, StageError, Stop,
+    RunReport, StageError,
 };
 
 /// The messages of one output of a run, as they come.
@@ -147,9 +147,7 @@ impl<T: Message> Actor for Forward<T> {
                     Err(SendTimeoutError::Disconnected(_)) => return Err(StageError::ENOUGH),
                     Err(SendTimeoutError::Timeout(back)) => message = back,
                 }
-                if self.context.is_stopping() {
-                    return Err(StageError::Stopped(Stop::Cancelled));
-                }
+                self.context.checkpoint()?;
             }
         }
     }

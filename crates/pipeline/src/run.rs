@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -455,6 +456,7 @@ fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
                 stage: Arc::from(name.as_str()),
                 health: Arc::clone(health),
                 meter: Arc::clone(&meter),
+                told: Arc::default(),
             },
             threads,
             resources: &resources,
@@ -500,6 +502,7 @@ fn work(worker: Worker, stage: &str, health: &Health) -> Ending {
         mut actor,
         meter,
         witness,
+        told,
         inlets,
         leases,
     } = worker;
@@ -507,8 +510,8 @@ fn work(worker: Worker, stage: &str, health: &Health) -> Ending {
     let result = catch_unwind(AssertUnwindSafe(|| actor.run()));
     meter.stop();
     let ending = match result {
-        // What came of it after it had lost input or output is a consequence, whatever it says.
-        _ if witness.was_cut() => Ok(Ending::Cut),
+        // What came of it after it had lost input or output, or had heard of the stop, is a consequence, whatever it says.
+        _ if witness.was_cut() || told.load(Ordering::Acquire) => Ok(Ending::Cut),
         Ok(Ok(())) => {
             let unread = inlets
                 .iter()

@@ -109,7 +109,8 @@ impl Drop for HostileTree {
 ///
 /// - `names`: files whose names break parsers, terminals, shells and formats;
 /// - `kinds`: FIFO, socket, block and character device, hard links, a sparse file of 5 GiB, and
-///   symbolic links that dangle, loop, lead to a file, to a directory and to a target of 4,095 bytes;
+///   symbolic links that dangle, loop, lead to a file, to a directory and to a target of 4,095
+///   bytes;
 /// - `times`: files last modified between 1901 and 2400;
 /// - `modes`: files and directories with unusual modes and owners, some unreadable;
 /// - `empty`: nothing;

@@ -1,8 +1,9 @@
 //! Trees and file systems made for tests.
 //!
-//! Nothing here is part of statline: other crates depend on it in their tests only, and it depends on
-//! none of them, so that what it makes is not made with the code under test.
+//! Nothing here is part of statline: other crates depend on it in their tests only, and it depends
+//! on none of them, so that what it makes is not made with the code under test.
 #![forbid(unsafe_code)]
+#![cfg(unix)]
 
 mod hostile;
 mod remove;

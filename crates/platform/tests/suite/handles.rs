@@ -1,4 +1,5 @@
-//! Directories within a budget of descriptors: never too many, never the wrong one, never a deadlock.
+//! Directories within a budget of descriptors: never too many, never the wrong one, never a
+//! deadlock.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -195,8 +196,8 @@ fn make_tree(path: &Path, width: usize, levels: usize) -> usize {
     entries
 }
 
-/// Scans as the stages do: listers hand on what they read over a channel that is nearly always full,
-/// and keep their listing while they wait; statters take it from there.
+/// Scans as the stages do: listers hand on what they read over a channel that is nearly always
+/// full, and keep their listing while they wait; statters take it from there.
 fn scan(handles: &Handles, root: &Path, listers: usize, statters: usize) -> usize {
     type Batch = (Arc<DirNode>, Entries);
     let frontier = Mutex::new(vec![handles.open_root(root).unwrap()]);

@@ -1,4 +1,4 @@
-//! Which directories are open: the bookkeeping behind [`Handles`](crate::Handles), without a system
+//! Which directories are open: the bookkeeping behind [`Handles`](super::Handles), without a system
 //! call or a lock.
 //!
 //! What must stay true: `slots in use + opening ≤ budget`. Every descriptor is either in a slot or
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use crate::{DirNode, Handle};
 
 /// A slot's number. Means the same slot as long as the slot is pinned.
-pub(crate) type SlotId = usize;
+pub(super) type SlotId = usize;
 
 /// An open directory in the cache.
 #[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) handle: Arc<Handle>,
+pub(super) struct Slot {
+    pub(super) handle: Arc<Handle>,
     /// Also keeps the node's address from being used again while it is a key.
     node: Arc<DirNode>,
     pins: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Slot {
 
 /// Where the handle's position in the directory's list of names is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cursor {
+pub(super) enum Cursor {
     /// At the first name.
     Start,
     /// Elsewhere.
@@ -40,7 +40,7 @@ pub(crate) enum Cursor {
 
 /// The open directories. See the head of this file.
 #[derive(Debug)]
-pub(crate) struct HandleCache {
+pub(super) struct HandleCache {
     budget: usize,
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
@@ -56,7 +56,7 @@ pub(crate) struct HandleCache {
 }
 
 impl HandleCache {
-    pub(crate) fn new(budget: usize) -> HandleCache {
+    pub(super) fn new(budget: usize) -> HandleCache {
         HandleCache {
             budget,
             slots: Vec::new(),
@@ -71,25 +71,25 @@ impl HandleCache {
     }
 
     /// Descriptors in use: in slots, or granted.
-    pub(crate) fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.slots.len() - self.free.len() + self.opening
     }
 
-    pub(crate) fn peak(&self) -> usize {
+    pub(super) fn peak(&self) -> usize {
         self.peak
     }
 
-    pub(crate) fn evicted(&self) -> u64 {
+    pub(super) fn evicted(&self) -> u64 {
         self.evicted
     }
 
     /// The slot that holds `node`'s directory, for everyone.
-    pub(crate) fn find(&self, node: &DirNode) -> Option<SlotId> {
+    pub(super) fn find(&self, node: &DirNode) -> Option<SlotId> {
         self.index.get(&key(node)).copied()
     }
 
     /// Keeps a slot from being evicted until [`HandleCache::unpin`].
-    pub(crate) fn pin(&mut self, id: SlotId) -> Arc<Handle> {
+    pub(super) fn pin(&mut self, id: SlotId) -> Arc<Handle> {
         let slot = slot(&mut self.slots, id);
         if slot.pins == 0 {
             self.idle.remove(&slot.idle_since);
@@ -100,7 +100,7 @@ impl HandleCache {
 
     /// Takes back a pin. A slot that comes back is to be closed, outside of any lock.
     #[must_use]
-    pub(crate) fn unpin(&mut self, id: SlotId) -> Option<Slot> {
+    pub(super) fn unpin(&mut self, id: SlotId) -> Option<Slot> {
         let slot = slot(&mut self.slots, id);
         slot.pins -= 1;
         if slot.pins > 0 {
@@ -116,21 +116,21 @@ impl HandleCache {
     }
 
     /// Takes the cursor of a slot, if it is free. Returns where it was.
-    pub(crate) fn take_cursor(&mut self, id: SlotId) -> Option<Cursor> {
+    pub(super) fn take_cursor(&mut self, id: SlotId) -> Option<Cursor> {
         let slot = slot(&mut self.slots, id);
         let found = std::mem::replace(&mut slot.cursor, Cursor::Taken);
         (found != Cursor::Taken).then_some(found)
     }
 
     /// Gives back the cursor of a slot that was listed with.
-    pub(crate) fn release_cursor(&mut self, id: SlotId) {
+    pub(super) fn release_cursor(&mut self, id: SlotId) {
         slot(&mut self.slots, id).cursor = Cursor::Moved;
     }
 
     /// Grants the opening of `count` directories. Slots that come back were taken away for that,
     /// and must be closed first. `None` if there is no room, and none can be made.
     #[must_use]
-    pub(crate) fn grant(&mut self, count: usize) -> Option<Vec<Slot>> {
+    pub(super) fn grant(&mut self, count: usize) -> Option<Vec<Slot>> {
         let excess = (self.open() + count).saturating_sub(self.budget);
         if excess > self.idle.len() {
             return None;
@@ -142,13 +142,13 @@ impl HandleCache {
     }
 
     /// Takes back `count` grants that were not used.
-    pub(crate) fn revoke(&mut self, count: usize) {
+    pub(super) fn revoke(&mut self, count: usize) {
         self.opening -= count;
     }
 
     /// Takes the `count` longest idle slots away, or all idle ones if there are fewer.
     #[must_use]
-    pub(crate) fn evict(&mut self, count: usize) -> Vec<Slot> {
+    pub(super) fn evict(&mut self, count: usize) -> Vec<Slot> {
         let mut evicted = Vec::new();
         while evicted.len() < count
             && let Some((_, id)) = self.idle.pop_first()
@@ -160,7 +160,7 @@ impl HandleCache {
     }
 
     /// Puts a handle that was opened with a grant into a slot, pinned once.
-    pub(crate) fn insert(
+    pub(super) fn insert(
         &mut self,
         node: Arc<DirNode>,
         handle: Arc<Handle>,
@@ -187,7 +187,7 @@ impl HandleCache {
     }
 
     /// Makes a pinned slot nobody else's: the next one who wants the directory opens it anew.
-    pub(crate) fn detach(&mut self, id: SlotId) {
+    pub(super) fn detach(&mut self, id: SlotId) {
         let slot = slot(&mut self.slots, id);
         if std::mem::replace(&mut slot.shared, false) {
             self.index.remove(&key(&slot.node));
