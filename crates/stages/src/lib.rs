@@ -13,7 +13,9 @@ mod fields;
 #[cfg(test)]
 mod fixtures;
 mod frontier;
+mod hard_links;
 mod jsonl;
+mod largest;
 mod null;
 mod output_file;
 mod output_mark;
@@ -25,6 +27,8 @@ mod roots;
 mod row;
 mod run_start;
 mod stat;
+mod summary;
+mod summary_groups;
 mod text_sink;
 
 pub use batch::{Batch, BatchConfig};
@@ -44,6 +48,8 @@ pub use record_batch::{Change, RecordBatch};
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
 pub use stat::{Stat, StatConfig};
+pub use summary::{LargeFile, SUMMARY_SCHEMA, Summarize, Summary, SummaryConfig, SummaryTime};
+pub use summary_groups::{Breakdown, Group, GroupBy, Share};
 
 use statline_pipeline::Registry;
 
@@ -59,4 +65,5 @@ pub fn register(registry: &mut Registry) {
     registry.register("csv", Csv);
     registry.register("paths", Paths);
     registry.register("null", Null);
+    registry.register("summary", Summarize);
 }
