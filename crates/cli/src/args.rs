@@ -132,7 +132,12 @@ pub(crate) struct ScanArguments {
     pub(crate) largest: Option<u16>,
 
     /// Break the totals down by extension, owner, age or size; by several, separated by commas.
-    #[arg(long, value_name = "PROPERTY", value_delimiter = ',', help_heading = "Output")]
+    #[arg(
+        long,
+        value_name = "PROPERTY",
+        value_delimiter = ',',
+        help_heading = "Output"
+    )]
     pub(crate) by: Vec<Property>,
 
     /// Write what could not be read to FILE as JSON Lines, one error a line.

@@ -59,7 +59,11 @@ pub(crate) fn tables(summary: &Summary, units: Units, palette: Palette) -> Strin
             table.row([human::bytes(file.bytes, units), path(file)]);
         }
         // Writing to a string cannot fail.
-        let _ = write!(out, "\n  {bold}largest files{reset}\n{}", table.render(palette));
+        let _ = write!(
+            out,
+            "\n  {bold}largest files{reset}\n{}",
+            table.render(palette)
+        );
     }
     for breakdown in &summary.breakdowns {
         out.push('\n');

@@ -105,6 +105,18 @@ impl EntryBatch {
             .map(|group| (&group.directory, group.end as usize))
     }
 
+    /// The directory of one entry, and where the entries of that directory end that are next to it.
+    ///
+    /// # Panics
+    /// If there is no such entry.
+    pub(crate) fn group_of(&self, entry: usize) -> (&Arc<DirNode>, usize) {
+        let at = self
+            .groups
+            .partition_point(|group| group.end as usize <= entry);
+        let group = &self.groups[at];
+        (&group.directory, group.end as usize)
+    }
+
     /// The directories of which no more entries will come.
     pub fn ends(&self) -> &[DirectoryEnd] {
         &self.ends

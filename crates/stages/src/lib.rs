@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cache;
 mod csv;
 mod directories;
 mod entry_batch;
@@ -20,18 +21,24 @@ mod null;
 mod output_file;
 mod output_mark;
 mod output_path;
+mod path_order;
 mod path_prefix;
 mod paths;
 mod record_batch;
 mod roots;
 mod row;
 mod run_start;
+mod sort;
+mod sort_key;
 mod stat;
+mod stat_cache;
 mod summary;
 mod summary_groups;
 mod text_sink;
+mod workers;
 
 pub use batch::{Batch, BatchConfig};
+pub use cache::{Cache, CacheConfig};
 pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
@@ -47,7 +54,10 @@ pub use paths::{Paths, PathsConfig, Separator};
 pub use record_batch::{Change, RecordBatch};
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
+pub use sort::{Sort, SortConfig};
+pub use sort_key::{SortKey, UnknownSortKey};
 pub use stat::{Stat, StatConfig};
+pub use stat_cache::BatchedStatCache;
 pub use summary::{LargeFile, SUMMARY_SCHEMA, Summarize, Summary, SummaryConfig, SummaryTime};
 pub use summary_groups::{Breakdown, Group, GroupBy, Share};
 
@@ -66,4 +76,6 @@ pub fn register(registry: &mut Registry) {
     registry.register("paths", Paths);
     registry.register("null", Null);
     registry.register("summary", Summarize);
+    registry.register("cache", Cache::default());
+    registry.register("sort", Sort);
 }
