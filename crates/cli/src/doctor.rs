@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use statline_platform::{
     Backend, BackendChoice, Concurrency, DirNode, Entries, Fields, Filesystem, Handles, Kind,
     Profile, default_budget, error_code, has_statx_support, open_file_limit, raise_open_file_limit,
@@ -37,10 +37,24 @@ struct Findings {
     path: String,
     cores: usize,
     statx: bool,
+    #[serde(serialize_with = "flat")]
     backend: Result<BackendFinding, String>,
+    #[serde(serialize_with = "flat")]
     file_system: Result<FileSystemFinding, String>,
     open_files: OpenFiles,
+    #[serde(serialize_with = "flat")]
     sample: Result<Sample, String>,
+}
+
+/// What was found out, or `{ "error": … }`.
+fn flat<T: Serialize, S: Serializer>(
+    result: &Result<T, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match result {
+        Ok(found) => found.serialize(serializer),
+        Err(error) => serializer.collect_map([("error", error)]),
+    }
 }
 
 #[derive(Serialize)]

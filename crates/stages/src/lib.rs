@@ -76,6 +76,5 @@ pub fn register(registry: &mut Registry) {
     registry.register("paths", Paths);
     registry.register("null", Null);
     registry.register("summary", Summarize);
-    registry.register("cache", Cache::default());
     registry.register("sort", Sort);
 }

@@ -49,7 +49,14 @@ fn every_flag_means_the_same_in_the_file() {
         &["-j", "3", "-o", "-"],
         &["--threads", "1", "-o", "-"],
         &["--backend", "fstatat", "-o", "-"],
-        &["--set", "stages.walk.max_depth=1", "--set", "pipeline.capacity=2", "-o", "-"],
+        &[
+            "--set",
+            "stages.walk.max_depth=1",
+            "--set",
+            "pipeline.capacity=2",
+            "-o",
+            "-",
+        ],
         &["--set", "stages.out.type=csv", "-o", "-"],
         &["-L", "-o", "-", "--errors", "problems.jsonl"],
         &["a${HOME}b", "$${x}", "-o", "-"],
@@ -71,7 +78,9 @@ fn flags_of_totals_mean_the_same_in_the_file() {
         // The first line has the time in it.
         let totals = |lines: Vec<String>| -> Vec<String> {
             let lines = lines.into_iter();
-            lines.filter(|line| !line.contains(" entries in ")).collect()
+            lines
+                .filter(|line| !line.contains(" entries in "))
+                .collect()
         };
         assert!(direct.len() > 2);
         assert_eq!(totals(direct), totals(from_file), "{flags:?}");
@@ -85,7 +94,10 @@ fn outputs_are_named_the_same_in_the_file() {
     let (_, _) = both_ways(home.path(), &flags);
     let written = home.path().join("out % \"x\".csv");
     let from_file = fs::read_to_string(&written).unwrap();
-    succeeded(run_in(home.path(), &[&["scan", "data"], &flags[..]].concat()));
+    succeeded(run_in(
+        home.path(),
+        &[&["scan", "data"], &flags[..]].concat(),
+    ));
     assert_eq!(fs::read_to_string(&written).unwrap(), from_file);
 }
 
@@ -99,7 +111,12 @@ fn a_path_of_any_bytes_survives() {
         eprintln!("skipped: the file system takes no such name");
         return;
     }
-    let arguments = [OsStr::new("scan"), name, OsStr::new("-0"), OsStr::new("--print-job")];
+    let arguments = [
+        OsStr::new("scan"),
+        name,
+        OsStr::new("-0"),
+        OsStr::new("--print-job"),
+    ];
     let printed = succeeded(run_in(home.path(), &arguments));
     assert!(stdout(&printed).contains("base64"), "{}", stdout(&printed));
     let file = job(home.path(), &stdout(&printed));
@@ -110,9 +127,28 @@ fn a_path_of_any_bytes_survives() {
 #[test]
 fn the_printed_job_reads_well() {
     let home = small();
-    let arguments = ["scan", "data", "-x", "--sort", "-size", "-o", "big.jsonl", "--errors", "problems.jsonl", "--print-job"];
+    let arguments = [
+        "scan",
+        "data",
+        "-x",
+        "--sort",
+        "-size",
+        "-o",
+        "big.jsonl",
+        "--errors",
+        "problems.jsonl",
+        "--print-job",
+    ];
     insta::assert_snapshot!(stdout(&succeeded(run_in(home.path(), &arguments))));
-    let arguments = ["scan", "data", "-o", "big.jsonl", "--set", "stages.walk.thraeds=3", "--print-job"];
+    let arguments = [
+        "scan",
+        "data",
+        "-o",
+        "big.jsonl",
+        "--set",
+        "stages.walk.thraeds=3",
+        "--print-job",
+    ];
     let output = run_in(home.path(), &arguments);
     assert_eq!(status(&output), 2);
     assert_eq!(stdout(&output), "");
@@ -131,7 +167,15 @@ fn a_printed_job_can_be_piped_into_run() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(&printed.stdout).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&printed.stdout)
+        .unwrap();
     let output = succeeded(child.wait_with_output().unwrap());
-    assert_eq!(output.stdout.split(|&byte| byte == 0).count() - 1, crate::tree::ENTRIES);
+    assert_eq!(
+        output.stdout.split(|&byte| byte == 0).count() - 1,
+        crate::tree::ENTRIES
+    );
 }

@@ -11,16 +11,24 @@ use crate::{run_in, sorted, statline, status, stderr, stdout, succeeded};
 
 fn rows(text: &str) -> Vec<Value> {
     let lines = text.lines();
-    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn paths(rows: &[Value]) -> Vec<&str> {
-    rows.iter().map(|row| row["path"].as_str().unwrap()).collect()
+    rows.iter()
+        .map(|row| row["path"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
 fn as_many_rows_as_find_has_lines() {
-    let found = Command::new("find").arg("/usr/lib").stdin(Stdio::null()).output().unwrap();
+    let found = Command::new("find")
+        .arg("/usr/lib")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     // Names with line feeds would count twice in both.
     let found = found.stdout.iter().filter(|&&byte| byte == b'\n').count();
     let output = succeeded(run_in("/".as_ref(), &["scan", "/usr/lib", "-o", "-"]));
@@ -47,7 +55,9 @@ fn without_an_output_the_totals_are_on_standard_output() {
     }
     for stage in ["walk   enumerate", "meta   stat", "totals  summary"] {
         let stage: Vec<&str> = stage.split_whitespace().collect();
-        let mut lines = told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let mut lines = told
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
         assert!(lines.any(|line| line.starts_with(&stage)), "{told}");
     }
 }
@@ -56,7 +66,10 @@ fn without_an_output_the_totals_are_on_standard_output() {
 fn quiet_leaves_out_the_table_and_twice_everything() {
     let home = small();
     let told = |arguments: &[&str]| {
-        let output = succeeded(run_in(home.path(), &[&["scan", "data"], arguments].concat()));
+        let output = succeeded(run_in(
+            home.path(),
+            &[&["scan", "data"], arguments].concat(),
+        ));
         (stdout(&output), stderr(&output))
     };
     let (out, err) = told(&["-q"]);
@@ -64,8 +77,14 @@ fn quiet_leaves_out_the_table_and_twice_everything() {
     assert_eq!(err, "");
     let (out, err) = told(&["-o", "x.jsonl"]);
     assert_eq!(out, "");
-    assert!(err.starts_with("15 entries in ") && err.contains("service"), "{err}");
-    assert_eq!(told(&["-o", "x.jsonl", "-qq"]), (String::new(), String::new()));
+    assert!(
+        err.starts_with("15 entries in ") && err.contains("service"),
+        "{err}"
+    );
+    assert_eq!(
+        told(&["-o", "x.jsonl", "-qq"]),
+        (String::new(), String::new())
+    );
     let (_, err) = told(&["-o", "-", "-q"]);
     assert_eq!(err, "");
 }
@@ -75,7 +94,10 @@ fn verbose_shows_channels_and_twice_waiting() {
     let home = small();
     let told = |flag| stdout(&succeeded(run_in(home.path(), &["scan", "data", flag])));
     let once = told("-v");
-    assert!(once.contains("walk → group") && !once.contains("waiting p50"), "{once}");
+    assert!(
+        once.contains("walk → group") && !once.contains("waiting p50"),
+        "{once}"
+    );
     assert!(told("-vv").contains("waiting p50"));
 }
 
@@ -88,7 +110,10 @@ fn rows_go_to_standard_output_and_what_is_said_does_not() {
     let told = stderr(&output);
     assert_eq!(told.lines().count(), 1, "{told}");
     assert!(told.starts_with("15 entries in "), "{told}");
-    let row = rows.iter().find(|row| row["path"] == "data/src/lib.rs").unwrap();
+    let row = rows
+        .iter()
+        .find(|row| row["path"] == "data/src/lib.rs")
+        .unwrap();
     let metadata = fs::metadata(home.path().join("data/src/lib.rs")).unwrap();
     assert_eq!(row["size"], 3_000);
     assert_eq!(row["kind"], "file");
@@ -134,7 +159,10 @@ fn the_extension_chooses_the_format() {
 fn paths_end_with_what_was_asked_for() {
     let home = small();
     for arguments in [&["-0"][..], &["-0", "-o", "-"]] {
-        let output = succeeded(run_in(home.path(), &[&["scan", "data"], arguments].concat()));
+        let output = succeeded(run_in(
+            home.path(),
+            &[&["scan", "data"], arguments].concat(),
+        ));
         assert_eq!(output.stdout.split(|&byte| byte == 0).count() - 1, ENTRIES);
     }
     let output = succeeded(run_in(home.path(), &["scan", "data", "--format", "paths"]));
@@ -144,17 +172,36 @@ fn paths_end_with_what_was_asked_for() {
 #[test]
 fn only_chosen_fields_are_fetched_and_written() {
     let home = small();
-    let arguments = ["scan", "data", "--fields", "path,size,target", "--report", "r.json"];
+    let arguments = [
+        "scan",
+        "data",
+        "--fields",
+        "path,size,target",
+        "--report",
+        "r.json",
+    ];
     let output = succeeded(run_in(home.path(), &arguments));
     for row in rows(&stdout(&output)) {
-        let mut keys: Vec<&str> = row.as_object().unwrap().keys().map(String::as_str).collect();
+        let mut keys: Vec<&str> = row
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         keys.retain(|key| *key != "target");
         assert_eq!(keys, ["path", "size"]);
     }
     let link = r#"{"path":"data/link","size":3,"target":"src"}"#;
     assert!(stdout(&output).lines().any(|line| line == link));
     // Names alone need no stage for metadata.
-    let arguments = ["scan", "data", "--fields", "path,kind", "--report", "r.json"];
+    let arguments = [
+        "scan",
+        "data",
+        "--fields",
+        "path,kind",
+        "--report",
+        "r.json",
+    ];
     let output = succeeded(run_in(home.path(), &arguments));
     assert_eq!(rows(&stdout(&output)).len(), ENTRIES);
     let report = fs::read_to_string(home.path().join("r.json")).unwrap();
@@ -164,13 +211,25 @@ fn only_chosen_fields_are_fetched_and_written() {
 #[test]
 fn rows_are_in_the_order_asked_for() {
     let home = small();
-    let output = succeeded(run_in(home.path(), &["scan", "data", "--sort", "path", "-0"]));
+    let output = succeeded(run_in(
+        home.path(),
+        &["scan", "data", "--sort", "path", "-0"],
+    ));
     let all = stdout(&output);
     let all: Vec<&str> = all.split_terminator('\0').collect();
     assert_eq!(all[0], "data");
     let components = |path: &&str| path.split('/').map(str::to_owned).collect::<Vec<_>>();
     assert!(all.is_sorted_by_key(components), "{all:?}");
-    let arguments = ["scan", "data", "--sort", "kind", "--sort", "-size", "--fields", "path,kind,size"];
+    let arguments = [
+        "scan",
+        "data",
+        "--sort",
+        "kind",
+        "--sort",
+        "-size",
+        "--fields",
+        "path,kind,size",
+    ];
     let output = succeeded(run_in(home.path(), &arguments));
     let rows = rows(&stdout(&output));
     assert_eq!(rows[0]["path"], "data/src/deep/a.o");
@@ -190,7 +249,11 @@ fn what_is_excluded_is_left_out_with_all_below_it() {
         let rows = rows(&stdout(&output));
         assert_eq!(rows.len(), ENTRIES - 5, "{rows:?}");
         assert!(paths(&rows).iter().all(|path| !path.contains("target")));
-        assert!(stderr(&output).contains("3 excluded"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("3 excluded"),
+            "{}",
+            stderr(&output)
+        );
     }
 }
 
@@ -215,7 +278,14 @@ fn a_scan_of_several_paths_has_each_entry_once() {
     let home = small();
     let output = succeeded(run_in(
         home.path(),
-        &["scan", "data/src", "data/target", "data/src/deep", "-o", "-"],
+        &[
+            "scan",
+            "data/src",
+            "data/target",
+            "data/src/deep",
+            "-o",
+            "-",
+        ],
     ));
     let rows = rows(&stdout(&output));
     let mut paths = paths(&rows);
@@ -232,13 +302,20 @@ fn the_report_is_data() {
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     assert_eq!(report["outcome"], "complete");
     let stages = report["stages"].as_array().unwrap();
-    let totals = stages.iter().find(|stage| stage["name"] == "totals").unwrap();
+    let totals = stages
+        .iter()
+        .find(|stage| stage["name"] == "totals")
+        .unwrap();
     assert_eq!(totals["result"]["files"], 8);
     assert_eq!(stderr(&output), "");
     let arguments = ["scan", "data", "-o", "x.csv", "--report", "run.json", "-q"];
     succeeded(run_in(home.path(), &arguments));
     let shown = succeeded(run_in(home.path(), &["report", "run.json"]));
-    assert!(stdout(&shown).starts_with("15 entries in "), "{}", stdout(&shown));
+    assert!(
+        stdout(&shown).starts_with("15 entries in "),
+        "{}",
+        stdout(&shown)
+    );
 }
 
 #[test]
@@ -247,8 +324,15 @@ fn totals_can_be_broken_down() {
     let arguments = ["scan", "data", "--largest", "2", "--by", "extension,size"];
     let told = stdout(&succeeded(run_in(home.path(), &arguments)));
     assert!(told.contains("68.4 KiB  data/src/deep/a.o\n"), "{told}");
-    assert!(told.contains("2.9 KiB  data/src/lib.rs\n") || told.contains("2.9 KiB  data/target/again.rs\n"), "{told}");
-    assert!(told.contains("  extension  entries  apparent  allocated\n"), "{told}");
+    assert!(
+        told.contains("2.9 KiB  data/src/lib.rs\n")
+            || told.contains("2.9 KiB  data/target/again.rs\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("  extension  entries  apparent  allocated\n"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -261,11 +345,30 @@ fn si_shows_powers_of_1000() {
 #[test]
 fn one_value_of_the_job_can_be_set() {
     let home = small();
-    let arguments = ["scan", "data", "-v", "--set", "stages.meta.threads=3", "--set", "pipeline.capacity=5"];
+    let arguments = [
+        "scan",
+        "data",
+        "-v",
+        "--set",
+        "stages.meta.threads=3",
+        "--set",
+        "pipeline.capacity=5",
+    ];
     let told = stdout(&succeeded(run_in(home.path(), &arguments)));
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert!(told.lines().any(|line| words(line).starts_with(&words("meta stat 3"))), "{told}");
-    let output = run_in(home.path(), &["scan", "data", "--set", "stages.mata.threads=3"]);
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        told.lines()
+            .any(|line| words(line).starts_with(&words("meta stat 3"))),
+        "{told}"
+    );
+    let output = run_in(
+        home.path(),
+        &["scan", "data", "--set", "stages.mata.threads=3"],
+    );
     assert_eq!(status(&output), 2);
     insta::assert_snapshot!(stderr(&output));
 }
@@ -274,7 +377,15 @@ fn one_value_of_the_job_can_be_set() {
 fn errors_are_counted_and_can_be_written_down() {
     // Nobody may read a directory that is not there any more; root may read all others.
     let home = small();
-    let arguments = ["scan", "data", "-L", "-o", "rows.csv", "--errors", "errors.jsonl"];
+    let arguments = [
+        "scan",
+        "data",
+        "-L",
+        "-o",
+        "rows.csv",
+        "--errors",
+        "errors.jsonl",
+    ];
     std::os::unix::fs::symlink("..", home.path().join("data/src/up")).unwrap();
     let output = run_in(home.path(), &arguments);
     assert_eq!(status(&output), 3, "{}", stderr(&output));
@@ -294,8 +405,15 @@ fn names_are_raw_in_data_and_escaped_for_people() {
     let home = small();
     let output = succeeded(run_in(home.path(), &["scan", "data", "--format", "paths"]));
     assert!(stdout(&output).contains("red\u{1b}[31m\u{202e}.txt"));
-    let told = succeeded(run_in(home.path(), &["scan", "data", "--largest", "9", "--color", "never"]));
-    assert!(stdout(&told).contains(r"red\x1b[31m\u{202e}.txt"), "{}", stdout(&told));
+    let told = succeeded(run_in(
+        home.path(),
+        &["scan", "data", "--largest", "9", "--color", "never"],
+    ));
+    assert!(
+        stdout(&told).contains(r"red\x1b[31m\u{202e}.txt"),
+        "{}",
+        stdout(&told)
+    );
     assert!(!stdout(&told).contains('\u{1b}'));
     let output = run_in(home.path(), &["scan", "no\u{1b}[31mwhere"]);
     assert_eq!(status(&output), 1);
@@ -325,7 +443,10 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
     let home = small();
     let told = |arguments: &[&str], no_color: Option<&str>| {
         let mut command = statline();
-        command.args(["scan", "data"]).args(arguments).current_dir(home.path());
+        command
+            .args(["scan", "data"])
+            .args(arguments)
+            .current_dir(home.path());
         if let Some(value) = no_color {
             command.env("NO_COLOR", value);
         }
@@ -339,8 +460,13 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
         let on_terminal = |variable: &str| {
             let command = format!("{variable} {} scan data", env!("CARGO_BIN_EXE_statline"));
             let mut script = Command::new("script");
-            script.args(["-qec", &command, "/dev/null"]).current_dir(home.path());
-            script.env("TERM", "xterm").env_remove("NO_COLOR").stdin(Stdio::null());
+            script
+                .args(["-qec", &command, "/dev/null"])
+                .current_dir(home.path());
+            script
+                .env("TERM", "xterm")
+                .env_remove("NO_COLOR")
+                .stdin(Stdio::null());
             String::from_utf8(script.output().unwrap().stdout).unwrap()
         };
         assert!(on_terminal("").contains('\u{1b}'));
@@ -356,7 +482,10 @@ fn a_directory_named_like_a_stream_can_be_reached() {
     let output = run_in(home.path(), &["scan", "-"]);
     assert_eq!(status(&output), 2);
     assert!(stderr(&output).contains("./-"), "{}", stderr(&output));
-    let output = succeeded(run_in(home.path(), &["scan", "--format", "paths", "./-", "--", "-x"]));
+    let output = succeeded(run_in(
+        home.path(),
+        &["scan", "--format", "paths", "./-", "--", "-x"],
+    ));
     assert_eq!(sorted(&stdout(&output)), ["-x", "./-"]);
 }
 
@@ -366,8 +495,14 @@ fn what_makes_no_sense_together_is_refused() {
     for (arguments, why) in [
         (&["--format", "json", "-o", "x.jsonl"][..], "--format jsonl"),
         (&["--fields", "path", "-0"], "--fields chooses columns"),
-        (&["--largest", "3", "-o", "x.csv"], "--largest and --by are about totals"),
-        (&["-o", "-", "--report", "-"], "standard output has other data"),
+        (
+            &["--largest", "3", "-o", "x.csv"],
+            "--largest and --by are about totals",
+        ),
+        (
+            &["-o", "-", "--report", "-"],
+            "standard output has other data",
+        ),
         (&["-0", "--format", "csv"], "cannot be used with"),
         (&["-q", "-v"], "cannot be used with"),
         (&["--exclude-from", "nowhere"], "--exclude-from nowhere: "),
@@ -379,7 +514,11 @@ fn what_makes_no_sense_together_is_refused() {
     ] {
         let output = run_in(home.path(), &[&["scan", "data"], arguments].concat());
         assert_eq!(status(&output), 2, "{arguments:?}: {}", stderr(&output));
-        assert!(stderr(&output).contains(why), "{arguments:?}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains(why),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
         assert_eq!(stdout(&output), "", "{arguments:?}");
     }
 }
