@@ -77,10 +77,6 @@ pub fn register(registry: &mut Registry) {
     registry.register("enumerate", Enumerate);
     registry.register("batch", Batch);
     registry.register("stat", Stat);
-    registry.register("jsonl", Jsonl);
-    registry.register("csv", Csv);
-    registry.register("paths", Paths);
-    registry.register("null", Null);
-    registry.register("summary", Summarize);
     registry.register("sort", Sort);
+    register_outputs(registry);
 }
