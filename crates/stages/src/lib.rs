@@ -77,6 +77,7 @@ pub fn register(registry: &mut Registry) {
     registry.register("enumerate", Enumerate);
     registry.register("batch", Batch);
     registry.register("stat", Stat);
+    registry.register("cache", Cache::default());
     registry.register("sort", Sort);
     register_outputs(registry);
 }
