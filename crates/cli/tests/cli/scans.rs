@@ -48,7 +48,7 @@ fn without_an_output_the_totals_are_on_standard_output() {
         told.contains("  8 files · 5 directories · 2 symlinks · 0 errors\n"),
         "{told}"
     );
-    assert!(told.contains("71.6 KiB apparent"), "{told}");
+    assert!(told.contains("71.5 KiB apparent"), "{told}");
     assert!(told.contains("1 hard link counted once"), "{told}");
     for column in ["stage", "threads", "service p50", "p99", "max", "blocked"] {
         assert!(told.contains(column), "{told}");
