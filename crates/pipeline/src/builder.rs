@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::config::{InputDescription, Location, PipelineSettings, Problems, ThreadSetting};
+use crate::config::{
+    InputDescription, Location, PipelineSettings, Problem, Problems, ThreadSetting,
+};
 use crate::edge::Capacity;
 use crate::graph::Node;
 use crate::kind::ErasedKind;
@@ -141,8 +143,15 @@ impl Builder {
     }
 
     /// A job without stages and with these settings, which hold for the stages added from now on.
+    ///
+    /// # Panics
+    /// If `settings.capacity` is 0.
     #[must_use]
     pub fn with_settings(mut self, settings: PipelineSettings) -> Builder {
+        assert!(
+            settings.capacity > 0,
+            "a channel holds at least one message"
+        );
         self.settings = settings;
         self
     }
@@ -197,12 +206,23 @@ impl Builder {
     /// # Errors
     /// All that is wrong with it.
     pub fn build(self) -> Result<Job, Problems> {
-        Job::check(
-            self.name,
-            self.settings,
-            self.nodes,
-            Problems::without_file(),
-        )
+        let mut problems = Problems::without_file();
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        };
+        for node in self.nodes.iter().filter(|node| !is_name(&node.name)) {
+            problems.push(Problem::error(
+                node.location.clone(),
+                format!(
+                    "{:?} is no name for a stage: ASCII letters, digits, `_` and `-` are",
+                    node.name
+                ),
+            ));
+        }
+        Job::check(self.name, self.settings, self.nodes, problems)
     }
 
     /// Checks the job, starts it, and hands out the messages of one output as they come. The queue between is bounded:
@@ -214,9 +234,9 @@ impl Builder {
         mut self,
         output: impl Into<OutputRef>,
     ) -> Result<Results<T>, Problems> {
-        let (sender, receiver) = results_channel(self.settings.capacity);
+        let (sender, receiver) = results_channel();
         let _ = self
-            .stage("results", ResultsKind::<T>::new(), sender)
+            .stage("results", ResultsKind::new(), sender)
             .reads(output);
         Ok(Results::start(self.build()?, receiver))
     }

@@ -199,9 +199,13 @@ impl<'a> Declare<'a> {
         );
     }
 
-    /// Reports a problem with one of the stage's options.
+    /// Reports a problem with one of the stage's options, or, where `option` is empty, with all of them together.
     pub fn problem(&mut self, option: &str, message: impl Into<String>, help: Option<String>) {
-        let mut problem = Problem::error(self.location.child(option), message);
+        let location = match option {
+            "" => self.location.clone(),
+            option => self.location.child(option),
+        };
+        let mut problem = Problem::error(location, message);
         problem.help = help;
         self.declaration.problems.push(problem);
     }

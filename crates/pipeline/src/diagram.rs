@@ -7,22 +7,21 @@ use crate::Job;
 impl Job {
     /// The graph as a Mermaid flowchart.
     pub fn mermaid(&self) -> String {
+        // Text in quotes is taken for HTML.
+        let quote = |label: &str| {
+            label
+                .replace('"', "#quot;")
+                .replace('<', "#lt;")
+                .replace('>', "#gt;")
+                .replace('\n', "<br/>")
+        };
         let mut text = String::from("flowchart LR\n");
-        for (index, stage) in self.graph.stages.iter().enumerate() {
+        for index in 0..self.graph.stages.len() {
             // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "    s{index}[\"{}\"]",
-                self.label(index, "<br/>").replace('"', "#quot;")
-            );
-            let _ = stage;
+            let _ = writeln!(text, "    s{index}[\"{}\"]", quote(&self.label(index)));
         }
         self.each_edge(|from, to, label| {
-            let _ = writeln!(
-                text,
-                "    s{from} -->|\"{}\"| s{to}",
-                label.replace('"', "#quot;")
-            );
+            let _ = writeln!(text, "    s{from} -->|\"{}\"| s{to}", quote(label));
         });
         text
     }
@@ -43,7 +42,7 @@ impl Job {
             let _ = writeln!(
                 text,
                 "    s{index} [label=\"{}\"];",
-                quote(&self.label(index, "\n"))
+                quote(&self.label(index))
             );
         }
         self.each_edge(|from, to, label| {
@@ -53,12 +52,13 @@ impl Job {
         text
     }
 
-    fn label(&self, index: usize, line_break: &str) -> String {
+    /// A stage's name and, where it is another, its kind below.
+    fn label(&self, index: usize) -> String {
         let stage = &self.graph.stages[index];
         if stage.name == stage.kind {
             stage.name.clone()
         } else {
-            format!("{}{line_break}{}", stage.name, stage.kind)
+            format!("{}\n{}", stage.name, stage.kind)
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{Message, Stop};
 
 /// How long a blocked thread sleeps before it looks whether the run is stopping. Waking by the channel itself is not
 /// affected; a `select!` over a stop channel instead was measured ten times slower.
-const SLICE: Duration = Duration::from_millis(20);
+pub(crate) const SLICE: Duration = Duration::from_millis(20);
 
 /// How much an edge holds at the most.
 #[derive(Clone, Copy, Debug)]
@@ -200,8 +200,13 @@ pub(crate) enum Blocked<T> {
 }
 
 impl<T: Message> EdgeSender<T> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.channel.is_empty()
+    /// Whether the consumer waits for something to do.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.is_wanted() && self.channel.is_empty()
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.ledger.is_satisfied()
     }
 
     /// Sends without waiting, or gives the message back to be [waited for](EdgeSender::send_blocked).
@@ -319,12 +324,20 @@ impl<T: Message> EdgeReceiver<T> {
     }
 
     pub(crate) fn try_recv(&self) -> Result<Taken<T>, Stop> {
+        // Some worker of this stage has said that the stage has enough; what is queued is not wanted.
+        if self.ledger.is_satisfied() {
+            return Ok(Taken::End);
+        }
         if self.health.stopping() {
             return Err(Stop::Cancelled);
         }
+        // Read before the channel: what was sent before the last producer ended is in the channel then.
+        let all_ended = self.ledger.all_ended();
         match self.channel.try_recv() {
             Ok(parcel) => Ok(Taken::Message(self.take(parcel))),
-            Err(TryRecvError::Empty) => Ok(self.empty()),
+            // A sending end that outlives its worker (a publisher holds it, say) does not keep the stream open.
+            Err(TryRecvError::Empty) if all_ended => Ok(Taken::End),
+            Err(TryRecvError::Empty) => Ok(Taken::Empty),
             Err(TryRecvError::Disconnected) => self.closed(),
         }
     }
@@ -343,11 +356,9 @@ impl<T: Message> EdgeReceiver<T> {
                 Err(RecvTimeoutError::Disconnected) => return self.closed(),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            if self.health.stopping() {
-                return Err(Stop::Cancelled);
-            }
-            if self.ledger.is_satisfied() {
-                return Ok(Taken::End);
+            match self.try_recv()? {
+                Taken::Empty => {}
+                found => return Ok(found),
             }
             if slice < SLICE {
                 return Ok(Taken::Empty);
@@ -359,15 +370,6 @@ impl<T: Message> EdgeReceiver<T> {
         self.ledger.received.fetch_add(1, Ordering::AcqRel);
         self.ledger.release(parcel.weight);
         parcel.message
-    }
-
-    fn empty(&self) -> Taken<T> {
-        // Another worker of this stage has said that the stage has enough.
-        if self.ledger.is_satisfied() {
-            Taken::End
-        } else {
-            Taken::Empty
-        }
     }
 
     fn closed(&self) -> Result<Taken<T>, Stop> {

@@ -32,8 +32,13 @@ impl StageError {
     pub const ENOUGH: StageError = StageError::Stopped(Stop::Enough);
 
     /// A failure: a message or an error value. Say what was tried, on what, and why it did not work.
+    ///
+    /// A stage error stays what it is, so that `map_err(StageError::failed)` makes no cause of a consequence.
     pub fn failed(error: impl Into<BoxError>) -> StageError {
-        StageError::Failed(error.into())
+        match error.into().downcast::<StageError>() {
+            Ok(error) => *error,
+            Err(error) => StageError::Failed(error),
+        }
     }
 }
 

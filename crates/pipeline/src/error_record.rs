@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::port::Fan;
-use crate::{Message, StageError, Stop};
+use crate::{Message, StageError};
 
 /// How much is missing because of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,10 +141,7 @@ impl Errors {
     /// [`StageError::Stopped`] when the run is stopping; the error is counted all the same.
     pub fn report(&self, mut record: ErrorRecord) -> Result<(), StageError> {
         self.tally.count(&mut record);
-        match self.fan.send(record) {
-            // That nobody wants to read of more errors is no reason to stop working.
-            Err(StageError::Stopped(Stop::Enough)) => Ok(()),
-            outcome => outcome,
-        }
+        // That nobody wants to read of more errors is no reason to stop working.
+        self.fan.send(record).map(|_wanted| ())
     }
 }

@@ -54,8 +54,10 @@ impl std::fmt::Display for Fault {
 /// What all threads of a run share to know whether it goes on.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
+    /// The host's. Only read: it may stand for other runs as well.
     cancel: CancelHandle,
-    failed: AtomicBool,
+    /// Stopped from inside: by a fault, by the clock, by whoever let go of the run.
+    stopped: AtomicBool,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -73,16 +75,17 @@ impl Health {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(fault);
-        self.failed.store(true, Ordering::Release);
+        self.stop();
+    }
+
+    /// Stops this run and no other.
+    pub(crate) fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
     }
 
     /// Whether every stage should stop.
     pub(crate) fn stopping(&self) -> bool {
-        self.failed.load(Ordering::Acquire) || self.cancel.is_cancelled()
-    }
-
-    pub(crate) fn cancel_handle(&self) -> &CancelHandle {
-        &self.cancel
+        self.stopped.load(Ordering::Acquire) || self.cancel.is_cancelled()
     }
 
     pub(crate) fn fault(&self) -> Option<Fault> {

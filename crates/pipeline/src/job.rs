@@ -97,13 +97,19 @@ impl Job {
         &self.warnings
     }
 
+    /// The name and the kind of every stage, in the order in which messages travel.
+    pub fn stages(&self) -> impl Iterator<Item = (&str, &str)> {
+        let stages = self.graph.stages.iter();
+        stages.map(|stage| (stage.name.as_str(), stage.kind.as_str()))
+    }
+
     /// What all channels of the job hold at the most, in bytes, but for single messages larger than a whole channel.
     pub fn queue_bytes(&self) -> u64 {
         self.graph
             .stages
             .iter()
-            .map(|stage| (stage.feeds.len() * stage.capacity.bytes) as u64)
-            .sum()
+            .map(|stage| stage.feeds.len().saturating_mul(stage.capacity.bytes) as u64)
+            .fold(0, u64::saturating_add)
     }
 
     /// Starts the job: opens its stages and starts their threads.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::declare::ERRORS_OUTPUT;
 use crate::report::{EdgeReport, StageReport};
 
 /// Below this part of the run, no stage is called busy.
@@ -82,9 +83,15 @@ fn neighbour(
 }
 
 fn feeds(edges: &[EdgeReport], from: &str, to: &str) -> bool {
+    // Whoever only reads a stage's errors is no witness: that it waits is a good sign.
+    let is_data = |output: &str| match output.strip_prefix(from) {
+        Some("") => true,
+        Some(port) => port.starts_with('.') && port[1..] != *ERRORS_OUTPUT,
+        None => false,
+    };
     edges
         .iter()
-        .any(|edge| edge.to == to && edge.from.iter().any(|output| output == from))
+        .any(|edge| edge.to == to && edge.from.iter().any(|output| is_data(output)))
 }
 
 fn percent(share: f64) -> String {

@@ -1,12 +1,13 @@
 //! Where the time of each stage goes: service, wait and blocked, kept by the ports so that no author has to think of
 //! it.
 //!
-//! * *service*: a worker has a message (a source: owes one) and works on it;
+//! * *service*: a worker has a message (a source: owes one) and works on it, or on what it gathered from several;
 //! * *wait*: it has none and its input is empty;
 //! * *blocked*: it has a result and the next queue is full.
 //!
 //! One thing must stay true: the three never overlap, so for each worker they add up to its wall time. The clock is
-//! read once a message, and twice more only when a queue was empty or full.
+//! read once a message, and twice more only when a queue was empty or full. The histograms hold one interval a message:
+//! service and wait one for each received (a source's service: for each sent), blocked one for each sent.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,7 +165,19 @@ struct Clock {
     mark: Instant,
     /// What of it was spent blocked.
     blocked: Duration,
-    in_service: bool,
+    doing: Doing,
+}
+
+/// What a worker does in the interval under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// Waits for input.
+    Waiting,
+    /// Works on a message that it received.
+    Serving,
+    /// Works on no message in particular: a source on its next one, a batch on what it gathered, a sort on all that it
+    /// holds. It counts as service, but is no interval of the histogram.
+    OwnWork,
 }
 
 impl WorkerMeter {
@@ -176,7 +189,7 @@ impl WorkerMeter {
             clock: Mutex::new(Clock {
                 mark: Instant::now(),
                 blocked: Duration::ZERO,
-                in_service: !has_input,
+                doing: Doing::OwnWork,
             }),
         }
     }
@@ -192,70 +205,90 @@ impl WorkerMeter {
 
     /// The thread is done; what it was doing last is accounted for.
     pub(crate) fn stop(&self) {
-        let mut clock = lock(&self.clock);
-        if clock.in_service {
-            self.measures().service.total += clock.turn();
-        } else {
-            self.measures().wait.total += clock.turn();
-        }
+        self.turn(Doing::OwnWork);
     }
 
     /// The worker asks for input: the message it had, if any, has been served.
     pub(crate) fn asks(&self) {
-        let mut clock = lock(&self.clock);
-        if clock.in_service {
-            let service = clock.turn();
-            clock.in_service = false;
-            self.measures().service.record(service);
-        }
+        self.turn(Doing::Waiting);
+    }
+
+    /// The worker asked in vain, or was told that there will be no more, and goes on without a message.
+    pub(crate) fn got_nothing(&self) {
+        lock(&self.clock).doing = Doing::OwnWork;
     }
 
     /// A message was there at once.
     pub(crate) fn got_at_once(&self, items: u64) {
-        lock(&self.clock).in_service = true;
-        let mut measures = self.measures();
-        measures.wait.record(Duration::ZERO);
-        measures.messages_in += 1;
-        measures.items_in += items;
+        lock(&self.clock).doing = Doing::Serving;
+        self.measures().received(items, Duration::ZERO);
     }
 
     /// The worker has been waiting: for a message of so many items, or in vain.
     pub(crate) fn waited(&self, items: Option<u64>) {
         let mut clock = lock(&self.clock);
         let wait = clock.turn();
-        clock.in_service = items.is_some();
-        let mut measures = self.measures();
         match items {
             Some(items) => {
-                measures.wait.record(wait);
-                measures.messages_in += 1;
-                measures.items_in += items;
+                clock.doing = Doing::Serving;
+                self.measures().received(items, wait);
             }
-            None => measures.wait.total += wait,
+            None => {
+                clock.doing = Doing::OwnWork;
+                self.measures().wait.total += wait;
+            }
         }
     }
 
-    /// The worker hands over a message. Without inputs, that is what ends an interval of service.
-    pub(crate) fn hands_over(&self, items: u64) {
-        let service = (!self.has_input).then(|| lock(&self.clock).turn());
-        let mut measures = self.measures();
-        if let Some(service) = service {
-            measures.service.record(service);
+    /// The worker is about to hand over a message. Without inputs, that is what ends an interval of service.
+    pub(crate) fn hands_over(&self) {
+        if !self.has_input {
+            let service = lock(&self.clock).turn();
+            self.measures().service.record(service);
         }
+    }
+
+    /// A message of so many items went out after `blocked`.
+    pub(crate) fn handed_over(&self, items: u64, blocked: Duration) {
+        if !blocked.is_zero() {
+            lock(&self.clock).blocked += blocked;
+        }
+        let mut measures = self.measures();
+        measures.blocked.record(blocked);
         measures.messages_out += 1;
         measures.items_out += items;
     }
 
-    /// A hand-over went through at once.
-    pub(crate) fn not_blocked(&self) {
-        self.measures().blocked.record(Duration::ZERO);
+    /// The worker was blocked, and no message of the data went out.
+    pub(crate) fn was_blocked(&self, blocked: Duration) {
+        if !blocked.is_zero() {
+            lock(&self.clock).blocked += blocked;
+            self.measures().blocked.total += blocked;
+        }
     }
 
-    /// A hand-over had to wait since `since`.
-    pub(crate) fn was_blocked(&self, since: Instant) {
-        let blocked = since.elapsed();
-        lock(&self.clock).blocked += blocked;
-        self.measures().blocked.record(blocked);
+    /// Accounts for the interval under way and starts the next.
+    fn turn(&self, next: Doing) {
+        let mut clock = lock(&self.clock);
+        let before = std::mem::replace(&mut clock.doing, next);
+        if before == Doing::Waiting && next == Doing::Waiting {
+            return;
+        }
+        let length = clock.turn();
+        let mut measures = self.measures();
+        match before {
+            Doing::Waiting => measures.wait.total += length,
+            Doing::Serving => measures.service.record(length),
+            Doing::OwnWork => measures.service.total += length,
+        }
+    }
+}
+
+impl Measures {
+    fn received(&mut self, items: u64, wait: Duration) {
+        self.wait.record(wait);
+        self.messages_in += 1;
+        self.items_in += items;
     }
 }
 

@@ -1,24 +1,26 @@
 //! The second step of a stage: acquire what it needs and add one worker for each thread.
 
 use std::any::{Any, TypeId};
+use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::ThreadSetting;
-use crate::declare::{InputPort, OutputPort};
+use crate::declare::{Declaration, InputPort, OutputPort};
 use crate::edge::{Edge, EdgeSender, Ledger};
 use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::{Counter, StageMeter, WorkerMeter};
 use crate::port::{Fan, InletProgress, Witness};
 use crate::{
-    Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError,
+    Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError, Stop,
 };
 
 /// Things that the stages of one run share without knowing each other, one of each type.
 #[derive(Default)]
 pub(crate) struct Resources {
-    by_type: Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    by_type: RefCell<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Resources {
@@ -26,18 +28,15 @@ impl Resources {
         &self,
         make: impl FnOnce() -> Result<T, StageError>,
     ) -> Result<Arc<T>, StageError> {
-        let mut by_type = self.by_type.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = by_type
-            .get(&TypeId::of::<T>())
-            .and_then(|any| Arc::clone(any).downcast::<T>().ok())
-        {
+        let found = self.by_type.borrow().get(&TypeId::of::<T>()).cloned();
+        if let Some(found) = found.and_then(|any| any.downcast::<T>().ok()) {
             return Ok(found);
         }
+        // Nothing is borrowed meanwhile: making one resource may ask for another.
         let made = Arc::new(make()?);
-        by_type.insert(
-            TypeId::of::<T>(),
-            Arc::clone(&made) as Arc<dyn Any + Send + Sync>,
-        );
+        self.by_type
+            .borrow_mut()
+            .insert(TypeId::of::<T>(), Arc::clone(&made) as _);
         Ok(made)
     }
 }
@@ -60,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) actor: Box<dyn Actor>,
     pub(crate) meter: Arc<WorkerMeter>,
     pub(crate) witness: Arc<Witness>,
+    pub(crate) told: Arc<AtomicBool>,
     pub(crate) inlets: Vec<(Arc<Ledger>, Arc<InletProgress>)>,
     /// The edges on whose ledgers this worker stands as a producer.
     pub(crate) leases: Vec<Arc<Ledger>>,
@@ -71,6 +71,8 @@ pub struct Context {
     pub(crate) stage: Arc<str>,
     pub(crate) health: Arc<Health>,
     pub(crate) meter: Arc<StageMeter>,
+    /// The stage has heard that the run is stopping: it cannot claim any more to have done everything.
+    pub(crate) told: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -79,9 +81,25 @@ impl Context {
         &self.stage
     }
 
-    /// Whether the run is stopping. A stage that works long between two uses of its ports asks now and then.
+    /// Whether the run is stopping. A stage that works long between two uses of its ports asks now and then; the run is
+    /// not complete once it was told so.
     pub fn is_stopping(&self) -> bool {
-        self.health.stopping()
+        let stopping = self.health.stopping();
+        if stopping {
+            self.told.store(true, Ordering::Release);
+        }
+        stopping
+    }
+
+    /// The same as a result, to be passed on with `?`.
+    ///
+    /// # Errors
+    /// [`StageError::Stopped`] when the run is stopping.
+    pub fn checkpoint(&self) -> Result<(), StageError> {
+        match self.is_stopping() {
+            true => Err(StageError::Stopped(Stop::Cancelled)),
+            false => Ok(()),
+        }
     }
 
     /// A number that the report shows under this name.
@@ -147,8 +165,8 @@ impl Opening<'_> {
             !self.wiring.inputs.is_empty(),
         ));
         let witness = Arc::new(Witness::default());
-        let mut leases = Vec::new();
-        let errors = senders::<ErrorRecord>(&self.wiring.errors, &self.context.health, &mut leases);
+        let (errors, error_leases) =
+            senders::<ErrorRecord>(&self.wiring.errors, &self.context.health);
         let errors = Arc::new(Errors::new(
             &self.tally,
             Fan::new(errors, &meter, &witness, false),
@@ -160,14 +178,21 @@ impl Opening<'_> {
             witness: &witness,
             errors,
             inlets: Vec::new(),
-            leases,
+            leases: Vec::new(),
         };
         let actor = Box::new(make(&mut endpoints)?);
-        let Endpoints { inlets, leases, .. } = endpoints;
+        let Endpoints {
+            inlets, mut leases, ..
+        } = endpoints;
+        witness.set_data(leases.clone());
+        leases.extend(error_leases);
+        // Only now: a worker that could not be made is not waited for.
+        leases.iter().for_each(|ledger| ledger.add_producer());
         self.workers.push(Worker {
             actor,
             meter,
             witness,
+            told: Arc::clone(&self.context.told),
             inlets,
             leases,
         });
@@ -177,6 +202,30 @@ impl Opening<'_> {
     /// Registers something that acts on the verdict when the run is over.
     pub fn publisher(&mut self, order: PublishOrder, publisher: impl Publisher + 'static) {
         self.publishers.push((order, Box::new(publisher)));
+    }
+
+    /// What keeps the opened stage from running. A port without a worker would pass for a stream that is empty, or block
+    /// its producers.
+    pub(crate) fn defect(&self, declaration: &Declaration) -> Option<String> {
+        if self.workers.is_empty() {
+            return Some("it was opened without any worker".to_owned());
+        }
+        let reads = |edge: &&WiredEdge| {
+            let mut inlets = self.workers.iter().flat_map(|worker| &worker.inlets);
+            inlets.any(|(ledger, _)| Arc::ptr_eq(ledger, &edge.ledger))
+        };
+        let feeds = |edge: &&WiredEdge| {
+            let mut leases = self.workers.iter().flat_map(|worker| &worker.leases);
+            leases.any(|ledger| Arc::ptr_eq(ledger, &edge.ledger))
+        };
+        let inputs = declaration.inputs.iter().zip(&self.wiring.inputs);
+        let unread = inputs.filter(|(_, edge)| !reads(edge));
+        let outputs = declaration.outputs.iter().zip(&self.wiring.outputs);
+        let unfed = outputs.filter(|(_, edges)| !edges.iter().all(|edge| feeds(edge)));
+        let mut idle = (unread.map(|(input, _)| ("input", input.name)))
+            .chain(unfed.map(|(output, _)| ("output", output.name)));
+        let (what, name) = idle.next()?;
+        Some(format!("no worker of it took its {what} {name:?}"))
     }
 }
 
@@ -209,11 +258,8 @@ impl Endpoints<'_> {
 
     /// The sending end of a port.
     pub fn output<T: Message>(&mut self, port: &OutputPort<T>) -> Outlet<T> {
-        let consumers = senders(
-            &self.wiring.outputs[port.index],
-            self.health,
-            &mut self.leases,
-        );
+        let (consumers, leases) = senders(&self.wiring.outputs[port.index], self.health);
+        self.leases.extend(leases);
         Outlet::new(
             Fan::new(consumers, self.meter, self.witness, true),
             &self.errors,
@@ -226,19 +272,15 @@ impl Endpoints<'_> {
     }
 }
 
+/// The sending ends of some edges, and the ledgers on which their holder is to stand as a producer.
 fn senders<T: Message>(
     edges: &[&WiredEdge],
     health: &Arc<Health>,
-    leases: &mut Vec<Arc<Ledger>>,
-) -> Vec<EdgeSender<T>> {
-    edges
+) -> (Vec<EdgeSender<T>>, Vec<Arc<Ledger>>) {
+    let ends = edges
         .iter()
-        .map(|edge| {
-            edge.ledger.add_producer();
-            leases.push(Arc::clone(&edge.ledger));
-            typed_edge::<T>(edge).sender(health)
-        })
-        .collect()
+        .map(|edge| (typed_edge(edge).sender(health), Arc::clone(&edge.ledger)));
+    ends.unzip()
 }
 
 fn typed_edge<T: Message>(edge: &WiredEdge) -> &Edge<T> {

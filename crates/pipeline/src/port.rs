@@ -1,10 +1,10 @@
 //! The ends of edges that a worker holds: typed, metered, and aware of how the run stands.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
-use crate::edge::{EdgeReceiver, EdgeSender, Taken};
+use crate::edge::{EdgeReceiver, EdgeSender, Ledger, Taken};
 use crate::meter::WorkerMeter;
 use crate::{Errors, Message, StageError, Stop};
 
@@ -12,25 +12,33 @@ use crate::{Errors, Message, StageError, Stop};
 /// error of a port cannot thereby turn a cut stream into a whole one.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
-    stopped: AtomicU8,
+    cut: AtomicBool,
+    /// The edges behind the worker's data ports, those of its errors left out. Set before the worker starts.
+    data: OnceLock<Vec<Arc<Ledger>>>,
 }
 
 impl Witness {
-    const CANCELLED: u8 = 1;
-    const TRUNCATED: u8 = 2;
-
     fn note(&self, stop: Stop) -> StageError {
-        match stop {
-            Stop::Enough => {}
-            Stop::Cancelled => self.stopped.store(Self::CANCELLED, Ordering::Release),
-            Stop::Truncated => self.stopped.store(Self::TRUNCATED, Ordering::Release),
+        if stop != Stop::Enough {
+            self.cut.store(true, Ordering::Release);
         }
         StageError::Stopped(stop)
     }
 
     /// Whether the worker lost input or output.
     pub(crate) fn was_cut(&self) -> bool {
-        self.stopped.load(Ordering::Acquire) != 0
+        self.cut.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_data(&self, edges: Vec<Arc<Ledger>>) {
+        // A worker is made once.
+        let _ = self.data.set(edges);
+    }
+
+    /// Whether no output of the worker has a reader that wants more.
+    fn all_satisfied(&self) -> bool {
+        let mut edges = self.data.get().into_iter().flatten();
+        edges.all(|ledger| ledger.is_satisfied())
     }
 }
 
@@ -85,7 +93,7 @@ impl<T: Message> Inlet<T> {
     /// # Errors
     /// [`StageError::Stopped`] when the run is stopping, or when a producer was cut off.
     pub fn recv(&mut self) -> Result<Option<T>, StageError> {
-        match self.try_recv()? {
+        match self.look()? {
             Received::Message(message) => Ok(Some(message)),
             Received::End => Ok(None),
             Received::Idle => match self.wait(None)? {
@@ -101,19 +109,11 @@ impl<T: Message> Inlet<T> {
     /// # Errors
     /// As [`recv`](Inlet::recv).
     pub fn try_recv(&mut self) -> Result<Received<T>, StageError> {
-        self.meter.asks();
-        match self
-            .receiver
-            .try_recv()
-            .map_err(|stop| self.witness.note(stop))?
-        {
-            Taken::Message(message) => {
-                self.meter.got_at_once(message.items());
-                Ok(Received::Message(message))
-            }
-            Taken::Empty => Ok(Received::Idle),
-            Taken::End => Ok(self.end()),
+        let received = self.look()?;
+        if let Received::Idle = received {
+            self.meter.got_nothing();
         }
+        Ok(received)
     }
 
     /// Waits for the next message, but not beyond `deadline`.
@@ -121,43 +121,58 @@ impl<T: Message> Inlet<T> {
     /// # Errors
     /// As [`recv`](Inlet::recv).
     pub fn recv_until(&mut self, deadline: Instant) -> Result<Received<T>, StageError> {
-        match self.try_recv()? {
+        match self.look()? {
             Received::Idle => self.wait(Some(deadline)),
             found => Ok(found),
         }
     }
 
+    /// Waits, after a look at the queue that found it empty.
     pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Result<Received<T>, StageError> {
+        // Whatever was done since that look was no waiting.
+        self.meter.asks();
         let taken = self.receiver.recv_blocked(deadline);
+        self.meter.waited(match &taken {
+            Ok(Taken::Message(message)) => Some(message.items()),
+            _ => None,
+        });
         match taken {
-            Ok(Taken::Message(message)) => {
-                self.meter.waited(Some(message.items()));
-                Ok(Received::Message(message))
-            }
-            Ok(Taken::Empty) => {
-                self.meter.waited(None);
-                Ok(Received::Idle)
-            }
-            Ok(Taken::End) => {
-                self.meter.waited(None);
-                Ok(self.end())
-            }
-            Err(stop) => {
-                self.meter.waited(None);
-                Err(self.witness.note(stop))
+            Ok(taken) => Ok(self.received(taken)),
+            Err(stop) => Err(self.witness.note(stop)),
+        }
+    }
+
+    /// Looks at the queue. Where it is empty, the worker is taken to wait from now on.
+    fn look(&mut self) -> Result<Received<T>, StageError> {
+        self.meter.asks();
+        let taken = self.receiver.try_recv();
+        match &taken {
+            Ok(Taken::Message(message)) => self.meter.got_at_once(message.items()),
+            Ok(Taken::Empty) => {}
+            Ok(Taken::End) | Err(_) => self.meter.got_nothing(),
+        }
+        match taken {
+            Ok(taken) => Ok(self.received(taken)),
+            Err(stop) => Err(self.witness.note(stop)),
+        }
+    }
+
+    fn received(&self, taken: Taken<T>) -> Received<T> {
+        match taken {
+            Taken::Message(message) => Received::Message(message),
+            Taken::Empty => Received::Idle,
+            Taken::End => {
+                self.progress.ended.store(true, Ordering::Release);
+                Received::End
             }
         }
     }
 
-    /// Tells the producers that this stage wants no more of this input. What is still queued is dropped.
+    /// Tells the producers that this stage wants no more of this input. What is still queued is dropped, and all workers
+    /// of the stage find the input ended.
     pub fn enough(&mut self) {
         self.receiver.ledger().satisfy();
         self.progress.ended.store(true, Ordering::Release);
-    }
-
-    fn end(&self) -> Received<T> {
-        self.progress.ended.store(true, Ordering::Release);
-        Received::End
     }
 }
 
@@ -185,47 +200,57 @@ impl<T: Message> Fan<T> {
         }
     }
 
-    pub(crate) fn send(&self, message: T) -> Result<(), StageError> {
+    /// Sends to every consumer; says whether any of them wanted the message.
+    pub(crate) fn send(&self, message: T) -> Result<bool, StageError> {
+        let items = message.items();
         if self.metered {
-            self.meter.hands_over(message.items());
+            self.meter.hands_over();
         }
+        let mut blocked = Duration::ZERO;
+        let outcome = self.deliver_all(message, &mut blocked);
+        if self.metered && matches!(outcome, Ok(true)) {
+            self.meter.handed_over(items, blocked);
+        } else {
+            self.meter.was_blocked(blocked);
+        }
+        outcome.map_err(|stop| self.witness.note(stop))
+    }
+
+    fn deliver_all(&self, message: T, blocked: &mut Duration) -> Result<bool, Stop> {
         let Some((last, others)) = self.consumers.split_last() else {
-            return Ok(());
+            return Ok(true);
         };
         let mut wanted = false;
         for consumer in others {
-            wanted |= self.deliver(consumer, message.clone())?;
+            if consumer.is_wanted() {
+                wanted |= deliver(consumer, message.clone(), blocked)?;
+            }
         }
-        wanted |= self.deliver(last, message)?;
-        if wanted {
-            Ok(())
-        } else {
-            Err(StageError::ENOUGH)
-        }
+        wanted |= deliver(last, message, blocked)?;
+        Ok(wanted)
     }
+}
 
-    /// Sends to one consumer; says whether it wanted the message.
-    fn deliver(&self, consumer: &EdgeSender<T>, message: T) -> Result<bool, StageError> {
-        let outcome = match consumer.try_send(message) {
-            Ok(None) => {
-                if self.metered {
-                    self.meter.not_blocked();
-                }
-                Ok(())
-            }
-            Ok(Some(blocked)) => {
-                let since = Instant::now();
-                let outcome = consumer.send_blocked(blocked);
-                self.meter.was_blocked(since);
-                outcome
-            }
-            Err(stop) => Err(stop),
-        };
-        match outcome {
-            Ok(()) => Ok(true),
-            Err(Stop::Enough) => Ok(false),
-            Err(stop) => Err(self.witness.note(stop)),
+/// Sends to one consumer; says whether it wanted the message.
+fn deliver<T: Message>(
+    consumer: &EdgeSender<T>,
+    message: T,
+    blocked: &mut Duration,
+) -> Result<bool, Stop> {
+    let outcome = match consumer.try_send(message) {
+        Ok(None) => Ok(()),
+        Ok(Some(full)) => {
+            let since = Instant::now();
+            let outcome = consumer.send_blocked(full);
+            *blocked += since.elapsed();
+            outcome
         }
+        Err(stop) => Err(stop),
+    };
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(Stop::Enough) => Ok(false),
+        Err(stop) => Err(stop),
     }
 }
 
@@ -244,17 +269,27 @@ impl<T: Message> Outlet<T> {
     }
 
     /// Hands a message to every consumer, waiting while a queue is full. The last consumer gets the message itself,
-    /// the others a clone.
+    /// the others a clone. A message that no consumer of this port wants is dropped.
     ///
     /// # Errors
-    /// [`StageError::Stopped`] when the run is stopping or when no consumer wants more.
+    /// [`StageError::Stopped`] when the run is stopping, or when no consumer of any of the worker's outputs wants more.
     pub fn send(&self, message: T) -> Result<(), StageError> {
-        self.fan.send(message)
+        if self.fan.send(message)? || !self.fan.witness.all_satisfied() {
+            Ok(())
+        } else {
+            Err(StageError::ENOUGH)
+        }
+    }
+
+    /// Whether some consumer of this port still wants messages. Worth asking before work that only serves this output.
+    pub fn is_wanted(&self) -> bool {
+        let consumers = &self.fan.consumers;
+        consumers.is_empty() || consumers.iter().any(EdgeSender::is_wanted)
     }
 
     /// Whether some consumer has nothing queued: it will be idle unless something is sent soon.
     pub fn is_starved(&self) -> bool {
-        self.fan.consumers.iter().any(EdgeSender::is_empty)
+        self.fan.consumers.iter().any(EdgeSender::is_starved)
     }
 
     /// Where this worker reports single items that it could not handle.

@@ -1,9 +1,10 @@
 //! Sizes and lengths of time as people write them: `64MiB`, `2h30m`.
 //!
-//! The options of every stage take them, so they are wherever a job has a number that would need a unit.
+//! The options of every stage take them, so they are wherever a job has a number that would need a
+//! unit.
 //!
-//! What must stay true: a bare number is never accepted. `64` may mean bytes to one reader and megabytes to the next, and `30`
-//! seconds or minutes.
+//! What must stay true: a bare number is never accepted. `64` may mean bytes to one reader and
+//! megabytes to the next, and `30` seconds or minutes.
 
 mod byte_size;
 mod period;
@@ -16,7 +17,7 @@ pub use period::Period;
 #[non_exhaustive]
 pub enum ParseQuantityError {
     /// There is no number where one should be.
-    #[error("{text:?} is not a number with a unit, as in {example:?}")]
+    #[error("{text:?} is not a number with a unit, write it like {example:?}")]
     NoNumber {
         /// What was to be parsed.
         text: String,
@@ -24,7 +25,7 @@ pub enum ParseQuantityError {
         example: &'static str,
     },
     /// The number stands alone.
-    #[error("{text:?} has no unit, as in {example:?}")]
+    #[error("{text:?} has no unit, write it like {example:?}")]
     NoUnit {
         /// What was to be parsed.
         text: String,
@@ -84,7 +85,8 @@ struct Decimal {
 }
 
 impl Decimal {
-    /// The number at the start of `rest`, and what follows it; the error is about the whole of `text`.
+    /// The number at the start of `rest`, and what follows it; the error is about the whole of
+    /// `text`.
     fn split<'t>(
         rest: &'t str,
         text: &str,

@@ -5,8 +5,9 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, RecvTimeoutError};
@@ -20,21 +21,22 @@ use crate::opening::{Context, Resources, WiredEdge, Wiring, Worker};
 use crate::outcome::StageErrors;
 use crate::report::{EdgeReport, RunReport, Snapshot, StageReport};
 use crate::{
-    CancelHandle, Job, Opening, Outcome, PublishOrder, Publisher, StageError, Stop, Verdict,
+    Actor, CancelHandle, Job, Opening, Outcome, PublishOrder, Publisher, StageError, Stop, Verdict,
 };
 
 /// A job that was started.
 ///
-/// Dropping it cancels the run and waits for its threads.
+/// Dropping it cancels the run and waits for its threads; nothing is published then, even if all had ended well.
 pub struct Run {
     monitor: Monitor,
     job: String,
     run_id: String,
     started: jiff::Timestamp,
-    max_runtime: Option<Duration>,
     threads: Vec<(usize, JoinHandle<Ending>)>,
-    /// Disconnects when the last thread has ended.
-    running: channel::Receiver<()>,
+    /// Cancels the run when its time is up; says whether it did.
+    timer: Option<JoinHandle<bool>>,
+    /// It never started, or whoever started it let go of it: then it is cancelled, however well its stages ended.
+    abandoned: bool,
     publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
 }
 
@@ -56,6 +58,8 @@ pub struct Monitor {
 struct Monitored {
     health: Arc<Health>,
     began: Instant,
+    /// How long the run took, once it is over.
+    elapsed: OnceLock<Duration>,
     stages: Vec<MonitoredStage>,
     edges: Vec<MonitoredEdge>,
 }
@@ -79,14 +83,19 @@ struct MonitoredEdge {
 impl Monitor {
     /// The figures of all stages now.
     pub fn snapshot(&self) -> Snapshot {
-        let elapsed = self.inner.began.elapsed();
         Snapshot {
-            elapsed_seconds: elapsed.as_secs_f64(),
-            stages: self.stages(elapsed),
+            elapsed_seconds: self.elapsed().as_secs_f64(),
+            stages: self.stages(),
         }
     }
 
-    fn stages(&self, elapsed: Duration) -> Vec<StageReport> {
+    fn elapsed(&self) -> Duration {
+        let over = self.inner.elapsed.get().copied();
+        over.unwrap_or_else(|| self.inner.began.elapsed())
+    }
+
+    fn stages(&self) -> Vec<StageReport> {
+        let elapsed = self.elapsed();
         self.inner
             .stages
             .iter()
@@ -128,12 +137,12 @@ impl Run {
         let opened = open(job.graph, &edges, &health);
         // From here on the stages alone hold the channels' ends, so that channels close when stages end.
         drop(edges);
-        let (alive, running) = channel::bounded(0);
         let mut run = Run {
             monitor: Monitor {
                 inner: Arc::new(Monitored {
-                    health,
+                    health: Arc::clone(&health),
                     began,
+                    elapsed: OnceLock::new(),
                     stages: opened.stages,
                     edges: monitored_edges,
                 }),
@@ -141,15 +150,24 @@ impl Run {
             job: job.name,
             run_id: run_id(started),
             started,
-            max_runtime: job.settings.max_runtime.map(|limit| limit.duration()),
             threads: Vec::with_capacity(opened.workers.len()),
-            running,
+            timer: None,
+            abandoned: health.stopping(),
             publishers: opened.publishers,
         };
-        if !run.monitor.inner.health.stopping() {
+        if run.abandoned {
             for (stage, worker) in opened.workers {
-                run.spawn(stage, worker, alive.clone());
+                discard(worker.actor, &run.monitor.inner.stages[stage].name, &health);
             }
+            return run;
+        }
+        // Nothing is sent: the channel closes when the last of its senders goes.
+        let (alive, running) = channel::bounded(0);
+        for (stage, worker) in opened.workers {
+            run.spawn(stage, worker, alive.clone());
+        }
+        if let Some(limit) = job.settings.max_runtime {
+            run.timer = run.start_timer(limit.duration(), running);
         }
         run
     }
@@ -157,13 +175,11 @@ impl Run {
     fn spawn(&mut self, stage: usize, worker: Worker, alive: channel::Sender<()>) {
         let inner = Arc::clone(&self.monitor.inner);
         let name = inner.stages[stage].name.clone();
-        let thread = std::thread::Builder::new()
-            .name(name.clone())
-            .spawn(move || {
-                let ending = work(worker, &inner.stages[stage].name, &inner.health);
-                drop(alive);
-                ending
-            });
+        let thread = thread::Builder::new().name(name.clone()).spawn(move || {
+            let ending = work(worker, &inner.stages[stage].name, &inner.health);
+            drop(alive);
+            ending
+        });
         match thread {
             Ok(thread) => self.threads.push((stage, thread)),
             Err(error) => self.monitor.inner.health.record(Fault {
@@ -172,6 +188,35 @@ impl Run {
                 message: format!("cannot start a thread: {error}"),
             }),
         }
+    }
+
+    fn start_timer(
+        &self,
+        limit: Duration,
+        running: channel::Receiver<()>,
+    ) -> Option<JoinHandle<bool>> {
+        // A limit beyond what the clock can tell is none.
+        let deadline = self.monitor.inner.began.checked_add(limit)?;
+        let health = Arc::clone(&self.monitor.inner.health);
+        let timer = thread::Builder::new()
+            .name("max_runtime".to_owned())
+            .spawn(move || {
+                let timed_out = running.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout);
+                if timed_out {
+                    health.stop();
+                }
+                timed_out
+            });
+        // Without its timer the run could outlast its limit: better none at all.
+        timer
+            .inspect_err(|error| {
+                self.monitor.inner.health.record(Fault {
+                    stage: "max_runtime".to_owned(),
+                    kind: FaultKind::Open,
+                    message: format!("cannot start a thread: {error}"),
+                });
+            })
+            .ok()
     }
 
     /// Identifies the run in its report and its outputs.
@@ -186,25 +231,10 @@ impl Run {
 
     /// Waits until every stage has ended, publishes, and reports.
     pub fn wait(mut self) -> RunReport {
-        let timed_out = self.wait_for_threads();
-        self.finish(timed_out)
+        self.finish()
     }
 
-    /// Waits for the last thread, but cancels the run when its time is up.
-    fn wait_for_threads(&self) -> bool {
-        let Some(limit) = self.max_runtime else {
-            return false;
-        };
-        match self.running.recv_deadline(self.monitor.inner.began + limit) {
-            Err(RecvTimeoutError::Timeout) => {
-                self.monitor.inner.health.cancel_handle().cancel();
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn finish(&mut self, timed_out: bool) -> RunReport {
+    fn finish(&mut self) -> RunReport {
         let health = Arc::clone(&self.monitor.inner.health);
         let mut cut = None;
         for (stage, thread) in self.threads.drain(..) {
@@ -213,7 +243,12 @@ impl Run {
                 cut.get_or_insert(stage);
             }
         }
+        let timed_out = self
+            .timer
+            .take()
+            .is_some_and(|timer| timer.join().unwrap_or(false));
         let elapsed = self.monitor.inner.began.elapsed();
+        let elapsed = *self.monitor.inner.elapsed.get_or_init(|| elapsed);
         self.audit(cut);
         let mut verdict = Verdict {
             outcome: self.outcome(cut.is_some()),
@@ -233,7 +268,7 @@ impl Run {
             elapsed,
             cause,
             health.fault(),
-            self.monitor.stages(elapsed),
+            self.monitor.stages(),
             self.monitor.edges(),
         )
     }
@@ -241,15 +276,17 @@ impl Run {
     /// Puts on record what no stage admitted: losses that nobody caused are the framework's own to report.
     fn audit(&self, cut: Option<usize>) {
         let monitored = &self.monitor.inner;
-        if monitored.health.stopping() {
+        if let Some(stage) = cut {
+            if !monitored.health.stopping() {
+                monitored.health.record(Fault {
+                    stage: monitored.stages[stage].name.clone(),
+                    kind: FaultKind::Contract,
+                    message: UNTOLD.to_owned(),
+                });
+            }
             return;
         }
-        if let Some(stage) = cut {
-            monitored.health.record(Fault {
-                stage: monitored.stages[stage].name.clone(),
-                kind: FaultKind::Contract,
-                message: "it stopped early, and nothing had told it to".to_owned(),
-            });
+        if self.abandoned {
             return;
         }
         for edge in &monitored.edges {
@@ -276,7 +313,7 @@ impl Run {
         };
         if health.fault().is_some() {
             Outcome::Failed
-        } else if cut {
+        } else if cut || self.abandoned {
             Outcome::Cancelled
         } else if self
             .monitor
@@ -326,9 +363,10 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if !self.threads.is_empty() {
-            self.monitor.inner.health.cancel_handle().cancel();
-            self.finish(false);
+        if !self.threads.is_empty() || !self.publishers.is_empty() {
+            self.abandoned = true;
+            self.monitor.inner.health.stop();
+            self.finish();
         }
     }
 }
@@ -365,7 +403,7 @@ struct Opened {
     publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
 }
 
-/// Opens the stages in the order in which messages travel. The first that fails ends it, its fault on record.
+/// Opens the stages in the order in which messages travel, up to the first that fails; its fault is on record then.
 fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
     let mut outputs: Vec<Wiring<'_>> = graph
         .stages
@@ -396,16 +434,29 @@ fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
             kind,
             threads,
             accept,
+            declaration,
             open,
             ..
         } = stage;
         let meter = Arc::new(StageMeter::new());
         let tally = Arc::new(ErrorTally::new(&name, accept));
+        opened.stages.push(MonitoredStage {
+            name: name.clone(),
+            kind,
+            threads: 0,
+            meter: Arc::clone(&meter),
+            tally: Arc::clone(&tally),
+        });
+        // What comes after a stage that could not be opened is in the report, and nothing more.
+        if health.stopping() {
+            continue;
+        }
         let mut opening = Opening {
             context: Context {
                 stage: Arc::from(name.as_str()),
                 health: Arc::clone(health),
                 meter: Arc::clone(&meter),
+                told: Arc::default(),
             },
             threads,
             resources: &resources,
@@ -416,10 +467,7 @@ fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
         };
         let result = catch_unwind(AssertUnwindSafe(|| open(&mut opening)));
         let message = match result {
-            Ok(Ok(())) if opening.workers.is_empty() => {
-                Some("it was opened without any worker".to_owned())
-            }
-            Ok(Ok(())) => None,
+            Ok(Ok(())) => opening.defect(&declaration),
             Ok(Err(error)) => Some(error.to_string()),
             Err(panic) => Some(panic_message(&*panic)),
         };
@@ -428,13 +476,7 @@ fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
             publishers,
             ..
         } = opening;
-        opened.stages.push(MonitoredStage {
-            name: name.clone(),
-            kind,
-            threads: workers.len(),
-            meter,
-            tally,
-        });
+        opened.stages[index].threads = workers.len();
         opened
             .workers
             .extend(workers.into_iter().map(|worker| (index, worker)));
@@ -449,7 +491,6 @@ fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
                 kind: FaultKind::Open,
                 message,
             });
-            break;
         }
     }
     opened
@@ -461,54 +502,56 @@ fn work(worker: Worker, stage: &str, health: &Health) -> Ending {
         mut actor,
         meter,
         witness,
+        told,
         inlets,
         leases,
     } = worker;
     meter.start();
     let result = catch_unwind(AssertUnwindSafe(|| actor.run()));
     meter.stop();
-    let fault = |kind, message| {
-        health.record(Fault {
-            stage: stage.to_owned(),
-            kind,
-            message,
-        })
-    };
     let ending = match result {
-        Ok(Ok(())) if witness.was_cut() => Ending::Cut,
+        // What came of it after it had lost input or output, or had heard of the stop, is a consequence, whatever it says.
+        _ if witness.was_cut() || told.load(Ordering::Acquire) => Ok(Ending::Cut),
         Ok(Ok(())) => {
             let unread = inlets
                 .iter()
                 .any(|(ledger, progress)| !progress.ended() && !ledger.is_satisfied());
-            if unread {
-                fault(
-                    FaultKind::Contract,
-                    "it ended before its input did, and did not say that it had enough".into(),
-                );
-                Ending::Cut
-            } else {
-                Ending::Well
+            match unread {
+                true => Err((FaultKind::Contract, UNREAD.to_owned())),
+                false => Ok(Ending::Well),
             }
         }
         Ok(Err(StageError::Stopped(Stop::Enough))) => {
             // That nobody wants more of its output means that it wants no more input.
             inlets.iter().for_each(|(ledger, _)| ledger.satisfy());
-            Ending::Well
+            Ok(Ending::Well)
         }
-        Ok(Err(StageError::Stopped(Stop::Cancelled | Stop::Truncated))) => Ending::Cut,
-        Ok(Err(StageError::Failed(error))) => {
-            fault(FaultKind::Error, StageError::Failed(error).to_string());
-            Ending::Cut
-        }
-        Err(panic) => {
-            fault(FaultKind::Panic, panic_message(&*panic));
-            Ending::Cut
-        }
+        Ok(Err(StageError::Stopped(_))) if health.stopping() => Ok(Ending::Cut),
+        Ok(Err(StageError::Stopped(_))) => Err((FaultKind::Contract, UNTOLD.to_owned())),
+        Ok(Err(error)) => Err((FaultKind::Error, error.to_string())),
+        Err(panic) => Err((FaultKind::Panic, panic_message(&*panic))),
     };
+    let ending = ending.unwrap_or_else(|(kind, message)| {
+        health.record(Fault {
+            stage: stage.to_owned(),
+            kind,
+            message,
+        });
+        Ending::Cut
+    });
     if ending == Ending::Well {
         leases.iter().for_each(|ledger| ledger.end_producer());
     }
     // Only now do the ports go, and neighbours see channels close: the ledgers and the fault are already on record.
+    discard(actor, stage, health);
+    ending
+}
+
+const UNREAD: &str = "it ended before its input did, and did not say that it had enough";
+const UNTOLD: &str = "it stopped early, and nothing had told it to";
+
+/// Drops a worker's actor, which may panic once more.
+fn discard(actor: Box<dyn Actor>, stage: &str, health: &Health) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(actor))) {
         health.record(Fault {
             stage: stage.to_owned(),
@@ -516,7 +559,6 @@ fn work(worker: Worker, stage: &str, health: &Health) -> Ending {
             message: format!("while it was dropped: {}", panic_message(&*panic)),
         });
     }
-    ending
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

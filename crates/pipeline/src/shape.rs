@@ -35,21 +35,26 @@ pub(crate) struct TransformActor<T: Transform> {
 impl<T: Transform> Actor for TransformActor<T> {
     fn run(&mut self) -> Result<(), StageError> {
         loop {
+            // A transform that sends little would else hear late, or never, that nobody wants its output.
+            if !self.out.is_wanted() {
+                return Err(StageError::ENOUGH);
+            }
             let mut received = self.input.try_recv()?;
             if let Received::Idle = received {
                 self.transform.idle(&mut self.out)?;
                 received = self.input.wait(self.transform.deadline())?;
             }
-            match received {
-                Received::Message(message) => self.transform.apply(message, &mut self.out)?,
-                Received::Idle => self.transform.idle(&mut self.out)?,
+            let message = match received {
+                Received::Message(message) => message,
+                Received::Idle => {
+                    self.transform.idle(&mut self.out)?;
+                    continue;
+                }
                 Received::End => return self.transform.finish(&mut self.out),
-            }
-            if self
-                .transform
-                .deadline()
-                .is_some_and(|deadline| deadline <= Instant::now())
-            {
+            };
+            self.transform.apply(message, &mut self.out)?;
+            let deadline = self.transform.deadline();
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 self.transform.idle(&mut self.out)?;
             }
         }

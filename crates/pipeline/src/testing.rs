@@ -1,8 +1,13 @@
-//! Sources and sinks in memory, for testing stages and whole jobs without a file system.
+//! Sources and sinks in memory, for testing stages and whole jobs without a file system, and a test of conduct for
+//! stages.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Errors, Message, Outcome, Outlet, Sink, Source, StageError, Verdict};
+
+mod conformance;
+
+pub use conformance::{Trial, conformance};
 
 /// A source that sends what it was given.
 #[derive(Clone, Debug)]
@@ -76,7 +81,7 @@ impl<T: Clone> Collected<T> {
         self.verdict().is_some_and(Outcome::publishes)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Collection<T>> {
+    fn lock(&self) -> MutexGuard<'_, Collection<T>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

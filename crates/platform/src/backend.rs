@@ -21,7 +21,7 @@ pub trait Backend: Send + Sync + Debug {
     /// The name that [`BackendChoice`] has for this backend.
     fn name(&self) -> &'static str;
 
-    /// Opens the directory at `path`. Symbolic links are followed: the user named it.
+    /// Opens the directory at `path`, the current one if it is empty. Symbolic links are followed: the user named it.
     ///
     /// # Errors
     /// If there is no such directory, or it must not be read.

@@ -11,6 +11,7 @@ use std::fmt;
 #[cfg(unix)]
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(unix)]
@@ -63,11 +64,14 @@ pub struct DirNode {
     name: Box<[u8]>,
     depth: u32,
     followed: bool,
+    /// Where [`Handles`](crate::Handles) put this directory last. Only a hint.
+    slot: AtomicU32,
     identity: OnceLock<Identity>,
 }
 
 impl DirNode {
-    /// The node of a root, named by a path.
+    /// The node of a root, named by a path. The empty path is the current directory, whose entries
+    /// then have paths of their names alone.
     #[must_use]
     pub fn root(path: &Path) -> Arc<DirNode> {
         Arc::new(DirNode {
@@ -75,6 +79,7 @@ impl DirNode {
             name: terminate(path.as_os_str().as_encoded_bytes()),
             depth: 0,
             followed: true,
+            slot: AtomicU32::new(u32::MAX),
             identity: OnceLock::new(),
         })
     }
@@ -99,6 +104,7 @@ impl DirNode {
             // Saturates where no tree can be: each level takes memory for its node.
             depth: parent.depth.saturating_add(1),
             followed,
+            slot: AtomicU32::new(u32::MAX),
             identity: OnceLock::new(),
         })
     }
@@ -142,6 +148,15 @@ impl DirNode {
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.get()
+    }
+
+    pub(crate) fn slot_hint(&self) -> usize {
+        self.slot.load(Relaxed) as usize
+    }
+
+    pub(crate) fn set_slot_hint(&self, slot: usize) {
+        self.slot
+            .store(u32::try_from(slot).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Notes what the directory is. Returns whether that is what it was before, if it was opened
@@ -199,6 +214,19 @@ impl DirNode {
         }
     }
 
+    /// Appends the path of the entry `name` in this directory, as seen from the root: without the
+    /// root's own path, and without a slash in front. Nothing for the root itself.
+    pub fn write_relative_path(&self, name: Name<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write_entry_path(name, out);
+        let root = self.ancestors().last().unwrap_or(self);
+        let mut skipped = root.bytes().len();
+        if out.len() > start + skipped && root.separates_children() {
+            skipped += 1;
+        }
+        out.drain(start..start + skipped);
+    }
+
     /// The path, see [`DirNode::write_path`].
     #[must_use]
     pub fn path_bytes(&self) -> Vec<u8> {
@@ -220,7 +248,7 @@ impl DirNode {
 
     /// Whether a slash belongs between this path and a name below it.
     fn separates_children(&self) -> bool {
-        !(self.is_root() && self.bytes().ends_with(b"/"))
+        !(self.is_root() && (self.bytes().is_empty() || self.bytes().ends_with(b"/")))
     }
 
     fn needs_separator(&self) -> bool {
@@ -330,25 +358,40 @@ mod tests {
 
     #[test]
     fn paths_join_without_doubling_a_slash() {
+        let c = NameBuf::new(b"c").unwrap();
         for (root, expected) in [
             ("/", "/a/b"),
             ("dir", "dir/a/b"),
             ("dir/", "dir/a/b"),
             (".", "./a/b"),
+            ("", "a/b"),
         ] {
             let node = child(&child(&DirNode::root(Path::new(root)), b"a"), b"b");
             assert_eq!(node.path_bytes(), expected.as_bytes());
             assert_eq!(node.root_path(), Path::new(root));
             let mut entry = b"> ".to_vec();
-            node.write_entry_path(NameBuf::new(b"c").unwrap().as_name(), &mut entry);
+            node.write_entry_path(c.as_name(), &mut entry);
             assert_eq!(entry, format!("> {expected}/c").as_bytes());
+            let mut relative = b"> ".to_vec();
+            node.write_relative_path(c.as_name(), &mut relative);
+            assert_eq!(relative, b"> a/b/c");
         }
-        let root = DirNode::root(Path::new("/"));
-        assert_eq!(root.path_bytes(), b"/");
-        let mut entry = Vec::new();
-        root.write_entry_path(NameBuf::new(b"c").unwrap().as_name(), &mut entry);
-        assert_eq!(entry, b"/c");
-        assert!(root.name().is_empty());
+        for (root, expected) in [("/", "/c"), ("dir", "dir/c"), ("dir/", "dir/c"), ("", "c")] {
+            let node = DirNode::root(Path::new(root));
+            let (mut entry, mut relative, mut itself) = (Vec::new(), Vec::new(), Vec::new());
+            node.write_entry_path(c.as_name(), &mut entry);
+            node.write_relative_path(c.as_name(), &mut relative);
+            node.write_relative_path(Name::EMPTY, &mut itself);
+            assert_eq!(
+                (&entry[..], &relative[..]),
+                (expected.as_bytes(), &b"c"[..])
+            );
+            assert_eq!(
+                (node.path_bytes(), itself),
+                (root.as_bytes().to_vec(), Vec::new())
+            );
+            assert!(node.name().is_empty());
+        }
     }
 
     #[test]
@@ -392,7 +435,10 @@ mod tests {
     proptest! {
         #[test]
         fn path_order_is_the_order_of_component_lists(
-            paths in prop::collection::vec((0usize..2, prop::collection::vec(component(), 0..4), prop::option::of(component())), 2..6),
+            paths in prop::collection::vec(
+                (0usize..2, prop::collection::vec(component(), 0..4), prop::option::of(component())),
+                2..6,
+            ),
             share in any::<bool>(),
         ) {
             let roots = [DirNode::root(Path::new("r")), DirNode::root(Path::new("r2"))];
@@ -404,8 +450,8 @@ mod tests {
                 for directory in directories {
                     list.push(directory.clone());
                     // With and without sharing nodes: the order must not depend on it.
-                    let known = made.iter().find(|(other, _)| share && *other == list).map(|(_, node)| Arc::clone(node));
-                    node = known.unwrap_or_else(|| child(&node, directory));
+                    let known = made.iter().find(|(other, _)| share && *other == list);
+                    node = known.map_or_else(|| child(&node, directory), |(_, node)| Arc::clone(node));
                     made.push((list.clone(), Arc::clone(&node)));
                 }
                 list.extend(name.clone());
@@ -413,7 +459,8 @@ mod tests {
             }
             for (a_list, a_node, a_name) in &rows {
                 for (b_list, b_node, b_name) in &rows {
-                    prop_assert_eq!(compare_paths((a_node, a_name), (b_node, b_name)), a_list.cmp(b_list));
+                    let order = compare_paths((a_node, a_name), (b_node, b_name));
+                    prop_assert_eq!(order, a_list.cmp(b_list));
                 }
             }
         }

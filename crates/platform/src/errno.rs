@@ -53,6 +53,7 @@ fn screaming(camel: &str) -> String {
     name
 }
 
+#[cfg(unix)]
 macro_rules! errnos {
     ($($name:ident)*) => { &[$((libc::$name, stringify!($name))),*] };
 }

@@ -19,14 +19,15 @@ mod dirent;
 mod entries;
 mod errno;
 mod fault;
+mod fields;
 mod filesystem;
 #[cfg(unix)]
 mod fstatat;
-#[cfg_attr(unix, path = "handle_unix.rs")]
-#[cfg_attr(not(unix), path = "handle_none.rs")]
+#[cfg_attr(unix, path = "handle/unix.rs")]
+#[cfg_attr(not(unix), path = "handle/none.rs")]
 mod handle;
-mod handle_cache;
 mod handles;
+mod kind;
 mod metadata;
 mod name;
 #[cfg(unix)]
@@ -37,6 +38,7 @@ mod stat_batch;
 mod statx;
 #[cfg(unix)]
 mod sys;
+mod timestamp;
 
 pub use backend::{Backend, BackendChoice, BackendUnavailable, UnknownBackend, select};
 pub use dir_node::{Ancestors, DirNode, Identity, compare_paths};
@@ -44,10 +46,13 @@ pub use dirent::{DirentError, parse_dirents};
 pub use entries::Entries;
 pub use errno::{errno_from_name, errno_name, error_code};
 pub use fault::{Fault, is_cancelled, is_replaced};
+pub use fields::Fields;
 pub use filesystem::{Concurrency, Filesystem, FilesystemKind, Profile};
 pub use handle::Handle;
 pub use handles::{HandleStats, Handles, Listing, Pinned, default_budget};
-pub use metadata::{Fields, FileId, Kind, Metadata, Timestamp, UnknownKind};
+pub use kind::{Kind, UnknownKind};
+pub use metadata::{FileId, Metadata};
 pub use name::{InvalidName, Name, NameBuf};
 pub use rlimit::{open_file_limit, raise_open_file_limit};
 pub use stat_batch::{DirectoryStatBatch, has_statx_support, statx};
+pub use timestamp::Timestamp;

@@ -13,6 +13,11 @@ use crate::{Fault, Handle, Name};
 
 /// Opens a directory by path, following symbolic links.
 pub(crate) fn open_root(path: &Path) -> io::Result<Handle> {
+    // What `Path::parent` gives for a bare name.
+    let path = match path.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => path,
+    };
     open(
         libc::AT_FDCWD,
         &c_path(path)?,

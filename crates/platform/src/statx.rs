@@ -281,3 +281,95 @@ impl Backend for Statx {
         relative::open_file(directory, name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NameBuf;
+
+    /// Makes the kernel refuse `statx` with `errno`, for the calling thread alone and for good.
+    fn forbid_statx(errno: i32) -> io::Result<()> {
+        let statement = |code, k| libc::sock_filter {
+            code,
+            jt: 0,
+            jf: 0,
+            k,
+        };
+        let mut program = [
+            // The number of the call is the first word that the filter sees.
+            statement((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0),
+            libc::sock_filter {
+                code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+                jt: 0,
+                jf: 1,
+                k: libc::SYS_statx as u32,
+            },
+            statement(
+                (libc::BPF_RET | libc::BPF_K) as u16,
+                libc::SECCOMP_RET_ERRNO | errno as u32,
+            ),
+            statement(
+                (libc::BPF_RET | libc::BPF_K) as u16,
+                libc::SECCOMP_RET_ALLOW,
+            ),
+        ];
+        let program = libc::sock_fprog {
+            len: 4,
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: takes numbers only.
+        retry(|| unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) as isize })?;
+        // SAFETY: reads the program, which outlives the call.
+        retry(|| unsafe {
+            libc::prctl(
+                libc::PR_SET_SECCOMP,
+                libc::SECCOMP_MODE_FILTER,
+                &raw const program,
+            ) as isize
+        })?;
+        Ok(())
+    }
+
+    #[test]
+    fn fstatat_takes_over_when_statx_is_forbidden_in_the_middle() {
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            let checks = move || {
+                let backend = Statx::default();
+                let root = backend.open_root("/".as_ref()).unwrap();
+                let name = NameBuf::new(b"usr").unwrap();
+                let stat = || {
+                    backend
+                        .stat(&root, name.as_name(), Fields::BASIC, false)
+                        .unwrap()
+                };
+                let before = stat();
+                if forbid_statx(errno).is_err() {
+                    return; // Where filters are forbidden in turn.
+                }
+                assert!(!is_available());
+                assert!(!backend.refused.load(Ordering::Relaxed));
+                assert_eq!(stat(), before);
+                assert!(backend.refused.load(Ordering::Relaxed));
+                let missing = NameBuf::new(b"no such entry").unwrap();
+                let error = backend.stat(&root, missing.as_name(), Fields::BASIC, false);
+                assert_eq!(error.unwrap_err().raw_os_error(), Some(libc::ENOENT));
+            };
+            std::thread::spawn(checks).join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_directory_that_does_not_advance_is_given_up() {
+        let backend = Statx::default();
+        let root = backend.open_root("/".as_ref()).unwrap();
+        let mut entries = Entries::default();
+        assert!(backend.read_names(&root, &mut entries).unwrap());
+        // As if the file system had answered the second read like the first.
+        // SAFETY: moves the position of an open descriptor, touches no memory.
+        unsafe { libc::lseek64(root.raw(), 0, libc::SEEK_SET) };
+        let error = backend.read_names(&root, &mut entries).unwrap_err();
+        assert_eq!(Fault::of(&error), Some(Fault::ReaddirLoop));
+        backend.rewind(&root).unwrap();
+        assert!(backend.read_names(&root, &mut entries).unwrap());
+    }
+}

@@ -33,6 +33,8 @@ pub struct DirectoryEnd {
     pub directory: Arc<DirNode>,
     /// How many of its entries were sent, excluded ones left out.
     pub entries: u64,
+    /// How many of these are directories, as far as the directory told their kinds.
+    pub directories: u64,
     /// How it ended.
     pub status: DirectoryStatus,
 }
@@ -103,6 +105,18 @@ impl EntryBatch {
         self.groups
             .get(at)
             .map(|group| (&group.directory, group.end as usize))
+    }
+
+    /// The directory of one entry, and where the entries of that directory end that are next to it.
+    ///
+    /// # Panics
+    /// If there is no such entry.
+    pub(crate) fn group_of(&self, entry: usize) -> (&Arc<DirNode>, usize) {
+        let at = self
+            .groups
+            .partition_point(|group| group.end as usize <= entry);
+        let group = &self.groups[at];
+        (&group.directory, group.end as usize)
     }
 
     /// The directories of which no more entries will come.

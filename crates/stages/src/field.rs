@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{DEFAULT_INPUT, Declare, ErrorRecord};
+use statline_platform::{FileId, Metadata, Timestamp};
 
 use crate::{EntryBatch, RecordBatch};
 
@@ -119,10 +120,40 @@ impl Field {
         }
     }
 
+    /// Its value in an entry's metadata, as a number in the order of the values; `None` if it was not fetched, and for
+    /// fields that are not part of metadata.
+    pub(crate) fn number(self, metadata: &Metadata) -> Option<u128> {
+        match self {
+            Field::Kind => metadata.kind().map(|kind| kind as u128),
+            Field::Mode => metadata.mode().map(Into::into),
+            Field::Uid => metadata.uid().map(Into::into),
+            Field::Gid => metadata.gid().map(Into::into),
+            Field::Size => metadata.size().map(Into::into),
+            Field::Allocated => metadata.allocated().map(Into::into),
+            Field::Nlink => metadata.nlink().map(Into::into),
+            Field::Inode => metadata.file_id().map(FileId::as_u128),
+            Field::Device => metadata.device().map(Into::into),
+            Field::Rdev => metadata.rdev().map(Into::into),
+            Field::Atime => metadata.accessed().map(time_number),
+            Field::Mtime => metadata.modified().map(time_number),
+            Field::Ctime => metadata.changed().map(time_number),
+            Field::Btime => metadata.born().map(time_number),
+            Field::Attributes => metadata.attributes().map(Into::into),
+            Field::MountId => metadata.mount_id().map(Into::into),
+            Field::Path | Field::Target | Field::Change | Field::Depth => None,
+        }
+    }
+
     /// Whether every entry has it, fetched or not: names, and kinds as far as directories tell them.
     fn is_inherent(self) -> bool {
         matches!(self, Field::Path | Field::Kind | Field::Depth)
     }
+}
+
+fn time_number(time: Timestamp) -> u128 {
+    // Flipping the sign bit makes the order of unsigned numbers that of signed ones.
+    let seconds = time.seconds.cast_unsigned() ^ (1 << 63);
+    u128::from(seconds) << 32 | u128::from(time.nanoseconds)
 }
 
 impl std::fmt::Display for Field {
@@ -227,7 +258,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::fixtures::{Given, entries, problems, records};
+    use crate::fixtures::{Given, entries, problems, records, time};
     use crate::{Jsonl, JsonlConfig};
     use statline_pipeline::{Builder, ErrorRecord, Scope};
     use statline_platform::Fields;
@@ -253,6 +284,20 @@ mod tests {
         }
         let error = serde_json::from_value::<Field>("sise".into()).unwrap_err();
         assert!(error.to_string().contains("`size`"), "{error}");
+    }
+
+    #[test]
+    fn times_before_the_epoch_come_first() {
+        let at = |seconds, nanoseconds| time_number(time(seconds, nanoseconds));
+        let ordered = [
+            at(i64::MIN, 0),
+            at(-2, 9),
+            at(-1, 0),
+            at(0, 0),
+            at(0, 1),
+            at(1, 0),
+        ];
+        assert!(ordered.is_sorted());
     }
 
     #[test]

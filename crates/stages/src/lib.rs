@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod cache;
 mod csv;
 mod directories;
 mod encode;
@@ -23,6 +24,7 @@ mod null;
 mod output_file;
 mod output_mark;
 mod output_path;
+mod path_order;
 mod path_prefix;
 mod paths;
 mod record_batch;
@@ -31,12 +33,17 @@ mod roots;
 mod row;
 mod row_input;
 mod run_start;
+mod sort;
+mod sort_key;
 mod stat;
+mod stat_cache;
 mod summary;
 mod summary_groups;
 mod text_sink;
+mod workers;
 
 pub use batch::{Batch, BatchConfig};
+pub use cache::{Cache, CacheConfig};
 pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
@@ -52,9 +59,12 @@ pub use output_mark::{MARK_SCHEMA, OutputMark};
 pub use output_path::OutputPath;
 pub use paths::{Paths, PathsConfig, Separator};
 pub use record_batch::{Change, RecordBatch};
-pub use registration::register_outputs;
+pub use registration::register;
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
+pub use sort::{Sort, SortConfig};
+pub use sort_key::{SortKey, UnknownSortKey};
 pub use stat::{Stat, StatConfig};
+pub use stat_cache::BatchedStatCache;
 pub use summary::{LargeFile, SUMMARY_SCHEMA, Summarize, Summary, SummaryConfig, SummaryTime};
 pub use summary_groups::{Breakdown, Group, GroupBy, Share};

@@ -93,6 +93,14 @@ impl RecordBatch {
         }
     }
 
+    /// Room for so many records.
+    pub fn with_capacity(records: usize) -> RecordBatch {
+        RecordBatch::new(
+            EntryBatch::with_capacity(records),
+            Vec::with_capacity(records),
+        )
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.metadata.len()
@@ -215,6 +223,29 @@ impl RecordBatch {
             rest.push_end(end);
         }
         *self = rest;
+    }
+
+    /// One record. Whoever wants all of them is better served by [`rows`](Rows::rows), which does not look up the
+    /// directory of each.
+    ///
+    /// # Panics
+    /// If there is no such record.
+    pub fn row(&self, index: usize) -> Row<'_> {
+        let entries = self.entries.entries();
+        let metadata = &self.metadata[index];
+        Row {
+            directory: self.entries.group_of(index).0,
+            name: entries.name(index),
+            kind: metadata.kind().or_else(|| entries.kind(index)),
+            metadata: Some(metadata),
+            target: self.target(index),
+            change: self.changes.get(index).copied(),
+        }
+    }
+
+    /// Takes the ends of directories out.
+    pub fn take_ends(&mut self) -> Vec<DirectoryEnd> {
+        self.entries.take_ends()
     }
 
     /// Notes that no more entries of a directory will come.

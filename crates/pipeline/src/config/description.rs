@@ -1,10 +1,11 @@
 //! What a job file says, before anybody knows the kinds.
 //!
-//! The framework's keys are peeled off by hand here, for serde's ways to share a table between two types (`flatten`, internal tags)
-//! lose the places of values. The rest of each stage is left for its kind.
+//! The framework's keys are peeled off by hand here, for serde's ways to share a table between two
+//! types (`flatten`, internal tags) lose the places of values. The rest of each stage is left for
+//! its kind.
 //!
-//! What must stay true: a stage with problems is still described. Its name is known, so no problem of another stage that refers to it is
-//! made up.
+//! What must stay true: a stage with problems is still described. Its name is known, so no problem
+//! of another stage that refers to it is made up.
 
 use std::collections::HashMap;
 
@@ -26,8 +27,8 @@ use crate::quantity::ByteSize;
 /// More than anybody draws on a sheet of paper; each has threads and channels.
 const MOST_STAGES: usize = 256;
 
-/// The keys of a stage that are the framework's.
-pub(super) const STAGE_KEYS: [&str; 6] = [
+/// The keys of a stage that are the framework's. A kind's configuration never sees them.
+pub(crate) const STAGE_KEYS: [&str; 6] = [
     "type",
     "inputs",
     "threads",
@@ -58,7 +59,8 @@ pub(crate) struct StageDescription {
     pub(crate) kind_location: Location,
     /// `inputs`, those that could be read.
     pub(crate) inputs: Vec<InputDescription>,
-    /// False when an input was reported and left out: then that one is missing is a consequence and no finding.
+    /// False when an input was reported and left out: then that one is missing is a consequence and
+    /// no finding.
     pub(crate) inputs_complete: bool,
     /// The value of `inputs`, or the header where there is none.
     pub(crate) inputs_location: Location,
@@ -76,8 +78,9 @@ pub(crate) struct StageDescription {
 
 /// Describes the job whose text `problems` was made with; `None` when that is not TOML.
 ///
-/// `overrides` are the arguments of `--set`, applied in their order and before variables are put in. Afterwards `problems` knows where
-/// every key of the job is, so that others may report by path.
+/// `overrides` are the arguments of `--set`, applied in their order and before variables are put
+/// in. Afterwards `problems` knows where every key of the job is, so that others may report by
+/// path.
 pub(crate) fn describe(
     problems: &mut Problems,
     environment: &Environment<'_>,
@@ -157,6 +160,9 @@ fn unknown_at_the_top(table: Table, problems: &mut Problems) {
 fn stages_of(entry: Entry, problems: &mut Problems) -> Vec<StageDescription> {
     let header = Location::with_origin("stages".to_owned(), entry.node.origin.clone());
     let Value::Table(table) = entry.node.value else {
+        if matches!(entry.node.value, Value::Broken) {
+            return Vec::new();
+        }
         let message = format!(
             "expected a table of stages, found {}",
             entry.node.describe()
@@ -201,29 +207,32 @@ fn stage(
         problems.push(problem.help("names take the letters a to z, digits, `-` and `_`"));
     }
     let found = entry.node.describe();
-    let Value::Table(mut table) = entry.node.value else {
-        let help = format!("write [stages.{name}] and the options of the stage below");
-        problems
-            .push(Problem::error(location, format!("expected a stage, found {found}")).help(help));
-        return None;
+    let mut kind = None;
+    let (mut table, is_readable) = match entry.node.value {
+        Value::Table(table) => (table, true),
+        Value::Broken => (Table::default(), false),
+        _ => {
+            let problem =
+                Problem::error(location.clone(), format!("expected a stage, found {found}"));
+            let help = format!("write [{}] and its options below", location.path());
+            problems.push(problem.help(help));
+            (Table::default(), false)
+        }
     };
-    let kind = table.remove("type");
-    if kind.is_none() {
-        let is_made_by_override = matches!(location.origin(), Origin::Override(_));
-        problems.push(match is_made_by_override {
-            // `--set stages.wlak.threads=2` adds a stage; what was meant is nearly always one that is there.
-            true => {
-                let known = all
-                    .iter()
-                    .filter(|(_, origin)| matches!(origin, Origin::Text(_)))
-                    .map(|(name, _)| &**name);
-                Problem::error(location.clone(), format!("no stage is called {name:?}"))
-                    .maybe_help(did_you_mean(&name, "stages", known))
-            }
-            false => missing_type(&table, &location),
-        });
-        if is_made_by_override {
+    if is_readable {
+        kind = table.remove("type");
+        if kind.is_none() && matches!(location.origin(), Origin::Override(_)) {
+            // `--set stages.wlak.threads=2` adds a stage; what was meant is nearly always another.
+            let written = all
+                .iter()
+                .filter(|(_, origin)| matches!(origin, Origin::Text(_)));
+            let problem = Problem::error(location, format!("no stage is called {name:?}"));
+            let known = written.map(|(name, _)| name.as_str());
+            problems.push(problem.maybe_help(did_you_mean(&name, "stages", known)));
             return None;
+        }
+        if kind.is_none() {
+            problems.push(missing_type(&table, &location));
         }
     }
     let mut keys = Keys {
@@ -242,16 +251,15 @@ fn stage(
         None => location.clone(),
     };
     let mut unreadable = Vec::new();
-    let inputs = inputs.map_or_else(Vec::new, |entry| {
-        inputs::read(&entry.node, &inputs_path, &mut unreadable)
-    });
-    let inputs_complete = unreadable.is_empty();
+    let inputs = inputs
+        .map(|entry| inputs::read(&entry.node, &inputs_path, &mut unreadable))
+        .unwrap_or_default();
     keys.problems.extend(unreadable);
     Some(StageDescription {
         kind: kind.and_then(|(kind, _)| kind),
         kind_location,
-        inputs,
-        inputs_complete,
+        inputs: inputs.list,
+        inputs_complete: is_readable && !inputs.is_incomplete,
         inputs_location,
         threads: keys.take("threads"),
         capacity: keys
@@ -285,7 +293,8 @@ struct Keys<'k> {
 }
 
 impl Keys<'_> {
-    /// The value of `key` and its place. `None` when there is none, or when it is wrong and has been reported.
+    /// The value of `key` and its place. `None` when there is none, or when it is wrong and has
+    /// been reported.
     fn take<T: DeserializeOwned>(&mut self, key: &str) -> Option<(T, Location)> {
         let entry = self.table.remove(key)?;
         let (value, location) = self.read(key, &entry);

@@ -1,10 +1,10 @@
 //! The text of a job file, read and parsed within limits.
 //!
-//! The first step of loading. A file with syntax errors goes no further: what the parser makes of the rest would only give problems
-//! that are consequences.
+//! The first step of loading. A file with syntax errors goes no further: what the parser makes of
+//! the rest would only give problems that are consequences.
 //!
-//! What must stay true: whatever the file is, an answer comes at once. A text is refused by its size before it is read whole, and by
-//! its depth before the parser, which recurses, sees it.
+//! What must stay true: whatever the file is, an answer comes at once. A text is refused by its
+//! size before it is read whole, and by its depth before the parser, which recurses, sees it.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,7 +19,8 @@ use super::problem::Problem;
 use super::syntax;
 use super::tree::{DEEPEST, Node, Table, Value};
 
-/// The largest job file. Real ones are a thousand times smaller; what is larger was given by mistake.
+/// The largest job file. Real ones are a thousand times smaller; what is larger was given by
+/// mistake.
 const LARGEST: u64 = 1 << 20;
 
 /// Why a job file could not be read.
@@ -62,7 +63,8 @@ pub fn read_limited(path: &Path) -> Result<String, ReadError> {
         error,
     };
     let mut bytes = Vec::new();
-    // One byte more tells a file of just the limit from a larger one, also where the size is not known: pipes.
+    // One byte more tells a file of just the limit from a larger one, also where the size is not
+    // known: pipes.
     let file = File::open(path).map_err(io_error)?;
     file.take(LARGEST + 1)
         .read_to_end(&mut bytes)
@@ -120,8 +122,9 @@ pub(super) fn parse_value(text: &str, problems: &mut Vec<Problem>) -> Option<Nod
 
 /// Where a text goes deeper than [`DEEPEST`], if it does.
 ///
-/// The parser guards itself against brackets and not against dots: one line of `a.a.a…` makes a tree so deep that freeing it overflows
-/// the stack. So dots and brackets are counted before it starts. A number's point counts as well, which does no harm.
+/// The parser guards itself against brackets and not against dots: one line of `a.a.a…` makes a
+/// tree so deep that freeing it overflows the stack. So dots and brackets are counted before it
+/// starts. A number's point counts as well, which does no harm.
 fn too_deep(text: &str) -> Option<usize> {
     let mut header = 0;
     let mut open = Vec::new();

@@ -21,11 +21,19 @@ pub(crate) struct InputDescription {
     pub(crate) location: Location,
 }
 
+/// What `inputs` says, as far as it could be read.
+#[derive(Default)]
+pub(super) struct Inputs {
+    pub(super) list: Vec<InputDescription>,
+    /// Whether one had to be left out.
+    pub(super) is_incomplete: bool,
+}
+
 /// Reads `["walk"]`, `["stat.errors"]` and `{ old = "a", new = ["b", "c"] }`.
-pub(super) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Vec<InputDescription> {
+pub(super) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Inputs {
     let mut reader = Reader {
         seen: HashSet::new(),
-        inputs: Vec::new(),
+        inputs: Inputs::default(),
         problems,
     };
     match &node.value {
@@ -42,6 +50,7 @@ pub(super) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Vec<
                     .for_each(|node| reader.one(node, Some(&entry.key), &path));
             }
         }
+        Value::Broken => reader.inputs.is_incomplete = true,
         other => {
             let location = Location::with_origin(path.to_owned(), node.origin.clone());
             let message = format!("expected an array of stages, found {}", node.describe());
@@ -60,17 +69,29 @@ pub(super) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Vec<
 struct Reader<'r> {
     /// The port and the text of each input so far.
     seen: HashSet<(Option<&'r str>, &'r str)>,
-    inputs: Vec<InputDescription>,
+    inputs: Inputs,
     problems: &'r mut Vec<Problem>,
 }
 
 impl<'r> Reader<'r> {
+    fn report(&mut self, problem: Problem) {
+        self.inputs.is_incomplete = true;
+        self.problems.push(problem);
+    }
+
     fn one(&mut self, node: &'r Node, port: Option<&'r str>, path: &str) {
         let location = Location::with_origin(path.to_owned(), node.origin.clone());
-        let Value::String(text) = &node.value else {
-            let message = format!("expected the name of a stage, found {}", node.describe());
-            self.problems.push(Problem::error(location, message));
-            return;
+        let text = match &node.value {
+            Value::String(text) => text,
+            Value::Broken => {
+                self.inputs.is_incomplete = true;
+                return;
+            }
+            _ => {
+                let message = format!("expected the name of a stage, found {}", node.describe());
+                self.report(Problem::error(location, message));
+                return;
+            }
         };
         let (stage, from_port) = match text.split_once('.') {
             Some((stage, port)) => (stage, Some(port)),
@@ -79,17 +100,17 @@ impl<'r> Reader<'r> {
         if stage.is_empty() || from_port.is_some_and(|port| port.is_empty() || port.contains('.')) {
             let problem = Problem::error(location, format!("{text:?} names no stage"));
             let help = "write \"STAGE\", or \"STAGE.PORT\" for a port other than its main one";
-            self.problems.push(problem.help(help));
+            self.report(problem.help(help));
             return;
         }
         if !self.seen.insert((port, text)) {
-            self.problems.push(Problem::error(
+            self.report(Problem::error(
                 location,
                 format!("{text:?} is listed twice"),
             ));
             return;
         }
-        self.inputs.push(InputDescription {
+        self.inputs.list.push(InputDescription {
             port: port.map(str::to_owned),
             stage: stage.to_owned(),
             from_port: from_port.map(str::to_owned),

@@ -2,7 +2,8 @@
 //!
 //! A location is cheap to clone and owns what it names, so it outlives the document.
 //!
-//! What must stay true: a span is a byte range of the text that the [`Problems`](super::Problems) at hand were made with.
+//! What must stay true: a span is a byte range of the text that the [`Problems`](super::Problems)
+//! at hand were made with.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -40,8 +41,8 @@ impl Location {
 
     /// The key at `path`, wherever that is.
     ///
-    /// When the problem is pushed into the [`Problems`](super::Problems) of a file, the line of that key is looked up, or the line
-    /// of the table that should hold it.
+    /// When the problem is pushed into the [`Problems`](super::Problems) of a file, the line of
+    /// that key is looked up, or the line of the table that should hold it.
     pub fn of_path(path: impl Into<String>) -> Self {
         Self::new(path, None)
     }
@@ -50,7 +51,8 @@ impl Location {
         Self { path, origin }
     }
 
-    /// The key `key` of the table at this location. Its line is looked up like that of [`Location::of_path`].
+    /// The key `key` of the table at this location. Its line is looked up like that of
+    /// [`Location::of_path`].
     #[must_use]
     pub fn child(&self, key: &str) -> Self {
         Self::of_path(join(&self.path, key))

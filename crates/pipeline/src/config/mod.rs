@@ -1,11 +1,12 @@
 //! From the text of a job to a description of it, with every problem at its place.
 //!
-//! The way is one direction: [`document`] parses, [`overrides`] applies `--set`, [`variables`] puts in the environment,
-//! [`description`] peels what belongs to the framework and leaves each kind its [`options`]. The graph takes the description from
-//! there, and adds its own findings to the same [`Problems`].
+//! The way is one direction: [`document`] parses, [`overrides`] applies `--set`, [`variables`] puts
+//! in the environment, [`description`] peels what belongs to the framework and leaves each kind its
+//! [`options`]. The graph takes the description from there, and adds its own findings to the same
+//! [`Problems`].
 //!
-//! What must stay true: a problem never stops the search for others. Each step reports what it finds and hands on what is usable,
-//! so that a user corrects a file once.
+//! What must stay true: a problem never stops the search for others. Each step reports what it
+//! finds and hands on what is usable, so that a user corrects a file once.
 
 mod description;
 mod document;
@@ -17,6 +18,7 @@ mod problem;
 mod problems;
 mod render;
 mod settings;
+mod statements;
 mod suggest;
 mod syntax;
 mod text;
@@ -33,13 +35,7 @@ pub use problems::Problems;
 pub use settings::{PipelineSettings, ThreadSetting};
 pub use variables::Environment;
 
-#[expect(
-    unused_imports,
-    reason = "the graph, which reads the description, is not there yet"
-)]
-pub(crate) use {
-    description::{JobDescription, StageDescription, describe},
-    inputs::InputDescription,
-    options::{StageOptions, field_names},
-    suggest::did_you_mean,
-};
+pub(crate) use description::{STAGE_KEYS, StageDescription, describe};
+pub(crate) use inputs::InputDescription;
+pub(crate) use options::{StageOptions, field_names};
+pub(crate) use suggest::did_you_mean;

@@ -1,10 +1,12 @@
 //! The options of a stage, read into the kind's own configuration.
 //!
-//! The configuration is any type that serde can read, so its author writes no code for errors. serde stops at the first wrong value;
-//! so each one is reported and left out, and the reading starts over until nothing new is found.
+//! The configuration is any type that serde can read, so its author writes no code for errors.
+//! serde stops at the first wrong value; so each one is reported and left out, and the reading
+//! starts over until nothing new is found.
 //!
-//! What must stay true: a problem is reported once and its consequences never. A value that was left out makes a key go missing, a
-//! tuple too short, a check on the whole fail; none of that is the user's doing.
+//! What must stay true: a problem is reported once and its consequences never. A value that was
+//! left out makes a key go missing, a tuple too short, a check on the whole fail; none of that is
+//! the user's doing.
 
 mod deserializer;
 mod fault;
@@ -28,7 +30,8 @@ pub(crate) use fields::field_names;
 
 /// So many problems of one table are enough.
 const MOST: usize = 32;
-/// Each pass reports a problem, or gives up on a table because of one. The bound is for types that answer differently each time.
+/// Each pass reports a problem, or gives up on a table because of one. The bound is for types that
+/// answer differently each time.
 const MOST_PASSES: usize = 8 * MOST;
 
 /// What the table of a stage holds for its kind.
@@ -49,7 +52,8 @@ impl StageOptions {
         }
     }
 
-    /// Reads the kind's configuration. `None` when anything is wrong, and then it has been reported.
+    /// Reads the kind's configuration. `None` when anything in it is wrong, and then that has been
+    /// reported.
     ///
     /// Call it once for each stage, or its problems are told twice.
     pub(crate) fn decode<C: DeserializeOwned>(&self, problems: &mut Problems) -> Option<C> {
@@ -60,11 +64,6 @@ impl StageOptions {
             problems,
         )
     }
-
-    /// The header of the stage.
-    pub(crate) fn location(&self) -> Location {
-        Location::with_origin(self.path.clone(), self.node.origin.clone())
-    }
 }
 
 /// What a pass over the tree knows from those before, and what it finds.
@@ -72,7 +71,8 @@ impl StageOptions {
 struct Session {
     /// Values that have been dealt with: the reading goes on as if they weren't there.
     left_out: HashSet<Vec<Step>>,
-    /// Keys that are required and not there: a made-up value stands in for them, so that the next missing one can be found.
+    /// Keys that are required and not there: a made-up value stands in for them, so that the next
+    /// missing one can be found.
     filled: HashSet<(Vec<Step>, &'static str)>,
     unknown: RefCell<Vec<UnknownKey>>,
 }
@@ -85,7 +85,8 @@ struct UnknownKey {
 }
 
 impl Session {
-    /// Whether something in the value that `steps` lead to was left out or made up, so that its faults are consequences.
+    /// Whether something in the value that `steps` lead to was left out or made up, so that its
+    /// faults are consequences.
     fn has_gaps_below(&self, steps: &[Step]) -> bool {
         let left_out = self.left_out.iter().any(|gap| gap.starts_with(steps));
         left_out
@@ -98,7 +99,8 @@ impl Session {
 
 /// Reads `root`, which stands at `path`, and reports everything that is wrong in it.
 ///
-/// `reserved` are keys at the top that belong to somebody else, and are known all the same when a name is misspelt.
+/// `reserved` are keys at the top that belong to somebody else, and are known all the same when a
+/// name is misspelt.
 pub(super) fn decode<C: DeserializeOwned>(
     root: &Node,
     path: &str,
@@ -126,7 +128,7 @@ pub(super) fn decode<C: DeserializeOwned>(
             if session.filled.insert((steps.clone(), field)) && found.len() < MOST {
                 continue;
             }
-        } else if !fault.is_made_up && !session.has_gaps_below(&steps) {
+        } else if !fault.is_silent && !session.has_gaps_below(&steps) {
             found.push((steps.clone(), fault.kind));
         }
         if steps.is_empty() || found.len() >= MOST {
@@ -139,8 +141,8 @@ pub(super) fn decode<C: DeserializeOwned>(
         path,
         reserved,
     };
-    let unknown = report.unknown(session.unknown.into_inner());
-    let clean = found.is_empty() && unknown.is_empty();
+    let unknown = report.unknown(session.unknown.take());
+    let clean = found.is_empty() && unknown.is_empty() && session.left_out.is_empty();
     let misspelt: HashSet<_> = unknown
         .iter()
         .filter_map(|(table, _, meant)| Some((table, (*meant)?)))
@@ -188,7 +190,8 @@ impl Report<'_> {
         Problem::error(location, message).maybe_help(help)
     }
 
-    /// Each unknown key once: the table that it is in, the problem, and the field that was probably meant.
+    /// Each unknown key once: the table that it is in, the problem, and the field that was probably
+    /// meant.
     fn unknown(&self, keys: Vec<UnknownKey>) -> Vec<(Vec<Step>, Problem, Option<&'static str>)> {
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();

@@ -1,6 +1,7 @@
 //! `--set stages.meta.threads=8`: values from the command line.
 //!
-//! They go into the tree before anything interprets it, so that they are checked like values of the file.
+//! They go into the tree before anything interprets it, so that they are checked like values of the
+//! file.
 //!
 //! What must stay true: a problem with such a value names the argument and not a line of the file.
 
@@ -15,8 +16,8 @@ use super::tree::{DEEPEST, Entry, Node, Table, Value};
 
 /// Applies `KEY.PATH=VALUE` to the tree.
 ///
-/// The value is TOML, or a string when it is not: `--set stages.out.path=/tmp/x` needs no quotes inside those of the shell. Tables on
-/// the way that aren't there are made.
+/// The value is TOML, or a string when it is not: `--set stages.out.path=/tmp/x` needs no quotes
+/// inside those of the shell. Tables on the way that aren't there are made.
 pub(super) fn apply(root: &mut Node, argument: &str) -> Result<(), Problem> {
     let set: Arc<str> = argument.into();
     let origin = Origin::Override(set);
@@ -47,7 +48,7 @@ pub(super) fn apply(root: &mut Node, argument: &str) -> Result<(), Problem> {
         let found = entry.node.describe();
         table = match &mut entry.node.value {
             Value::Table(table) => table,
-            _ => return Err(problem(format!("{path} is {found}, which holds no keys"))),
+            _ => return Err(problem(format!("{path} is not a table: it holds {found}"))),
         };
     }
     let node = stamped(value, &origin);

@@ -1,6 +1,7 @@
 //! One thing that is wrong in a job.
 //!
-//! What must stay true: the message says what is wrong and the help says what to do, both lower-case and without a full stop.
+//! What must stay true: the message says what is wrong and the help says what to do, both
+//! lower-case and without a full stop.
 
 use serde::Serialize;
 

@@ -1,6 +1,8 @@
-//! All that is wrong in a job, gathered by every step from the parser to the graph and shown at once.
+//! All that is wrong in a job, gathered by every step from the parser to the graph and shown at
+//! once.
 //!
-//! What must stay true: every span in it is a byte range of the text that it holds, so a problem can always be shown in its line.
+//! What must stay true: every span in it is a byte range of the text that it holds, so a problem
+//! can always be shown in its line.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,15 +15,21 @@ use super::problem::{Problem, Severity};
 use super::render;
 use super::text::JobText;
 
+/// More are not kept: a file with so many is something else than a job.
+const MOST: usize = 1000;
+
 /// All that is wrong in a job.
 ///
-/// As an error it displays every problem with its line, in the order of the file; [`Problems::render`] does the same in colour.
+/// As an error it displays every problem with its line, in the order of the file;
+/// [`Problems::render`] does the same in colour.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
     text: Option<Arc<JobText>>,
     /// Where the keys of the job are, by their paths.
     places: HashMap<String, Origin>,
     list: Vec<Problem>,
+    /// Whether there were more than it keeps.
+    is_cut: bool,
 }
 
 impl Problems {
@@ -38,8 +46,16 @@ impl Problems {
         Self::default()
     }
 
-    /// Adds one. One that has a path and no span gets the span of that key, or of the table that should hold it.
+    /// Adds one. One that has a path and no span gets the span of that key, or of the table that
+    /// should hold it.
+    ///
+    /// Of thousands, some are dropped; never all of the errors.
     pub fn push(&mut self, mut problem: Problem) {
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        if self.list.len() >= MOST && (!is_error(&problem) || self.list.iter().any(is_error)) {
+            self.is_cut = true;
+            return;
+        }
         if *problem.location.origin() == Origin::Nowhere
             && let Some(origin) = self.place(problem.location.path())
         {
@@ -70,7 +86,8 @@ impl Problems {
             .filter(|problem| problem.severity == Severity::Warning)
     }
 
-    /// Each problem once, in the order of the file; then those of `--set`, then those that have no place.
+    /// Each problem once, in the order of the file; then those of `--set`, then those that have no
+    /// place.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         let mut seen = HashSet::new();
         let mut sorted: Vec<_> = self
@@ -84,9 +101,14 @@ impl Problems {
         sorted.into_iter()
     }
 
-    /// Every problem with its line, and how many they are; with the escape sequences for a terminal if `colour` says so.
+    /// Every problem with its line, and how many they are; with the escape sequences for a terminal
+    /// if `colour` says so.
     pub fn render(&self, colour: bool) -> String {
         render::render(self, colour)
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     pub(super) fn text(&self) -> Option<&Arc<JobText>> {

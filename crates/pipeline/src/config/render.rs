@@ -1,6 +1,7 @@
 //! Problems as a person reads them: the place, what is wrong, the line, a caret and the remedy.
 //!
-//! What must stay true: nothing from a file reaches a terminal as a control character, and the caret stands under what it means.
+//! What must stay true: nothing from a file reaches a terminal as a control character, and the
+//! caret stands under what it means.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -21,6 +22,8 @@ const LINE_WIDTH: usize = 160;
 const LEAD_WIDTH: usize = 40;
 /// Nobody reads more in one go, and the first ones explain the last.
 const MOST_SHOWN: usize = 100;
+/// The same for messages, which may quote what a file holds.
+const LONGEST_TEXT: usize = 300;
 const TAB: &str = "    ";
 
 /// The escape sequences of a terminal, or nothing in their places.
@@ -120,7 +123,8 @@ fn one(out: &mut String, problem: &Problem, text: Option<&JobText>, style: &Styl
     }
 }
 
-/// The visible part of a line, the width in front of the caret and the width of the caret, which stays in the first line of its span.
+/// The visible part of a line, the width in front of the caret and the width of the caret, which
+/// stays in the first line of its span.
 fn excerpt(text: &str, line: Range<usize>, span: Range<usize>) -> (String, usize, usize) {
     let start = floor(text, span.start.clamp(line.start, line.end));
     let end = floor(text, span.end.clamp(start, line.end));
@@ -195,17 +199,24 @@ fn visible(text: &str) -> String {
     out
 }
 
-/// The text of a message, its control characters written as Rust would.
+/// The text of a message, its control characters written as Rust would, and not a whole novel.
 fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    let end = text
+        .char_indices()
+        .nth(LONGEST_TEXT)
+        .map_or(text.len(), |(end, _)| end);
+    if end == text.len() && !text.contains(is_unsafe) {
         return text.into();
     }
-    let mut out = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
+    let mut out = String::with_capacity(end + 8);
+    for character in text[..end].chars() {
         match character {
             _ if is_unsafe(character) => out.extend(character.escape_default()),
             _ => out.push(character),
         }
+    }
+    if end < text.len() {
+        out.push('…');
     }
     out.into()
 }
@@ -231,5 +242,10 @@ fn summary(out: &mut String, problems: &Problems, text: Option<&JobText>) {
     ];
     let parts: Vec<_> = parts.into_iter().flatten().collect();
     let place = text.map_or("the job".into(), |text| escaped(text.name()));
-    let _ = writeln!(out, "{} in {place}", parts.join(" and "));
+    let more = if problems.is_cut() {
+        ", and more that are not counted"
+    } else {
+        ""
+    };
+    let _ = writeln!(out, "{} in {place}{more}", parts.join(" and "));
 }

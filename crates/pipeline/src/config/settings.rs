@@ -1,6 +1,7 @@
 //! The values that the framework's own keys take.
 //!
-//! Each is a type that refuses what is out of its range, so its message is made where those of the kinds' options are.
+//! Each is a type that refuses what is out of its range, so its message is made where those of the
+//! kinds' options are.
 
 use std::fmt;
 
@@ -17,7 +18,8 @@ pub struct PipelineSettings {
     pub name: Option<String>,
     /// Messages that a channel holds, unless a stage says otherwise: 1 to 65536, and 16 when unset.
     pub capacity: usize,
-    /// Bytes that a channel holds, unless a stage says otherwise: 1 KiB to 1 GiB, and 8 MiB when unset.
+    /// Bytes that a channel holds, unless a stage says otherwise: 1 KiB to 1 GiB, and 8 MiB when
+    /// unset.
     pub capacity_bytes: ByteSize,
     /// The time after which a run is cancelled.
     pub max_runtime: Option<Period>,
@@ -114,7 +116,8 @@ impl<'de> Deserialize<'de> for MaxRuntime {
 
 impl<'de> Deserialize<'de> for ThreadSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Asked for as a number, so that one can come from a variable; the visitor takes the text as well.
+        // Asked for as a number, so that one can come from a variable; the visitor takes the text
+        // as well.
         deserializer.deserialize_u64(ThreadVisitor)
     }
 }

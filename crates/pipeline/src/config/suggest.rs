@@ -5,7 +5,8 @@
 /// So many known names are listed when none is near.
 const MOST_LISTED: usize = 12;
 
-/// The help for a name that isn't known: `did you mean "walk"?`, or all of the known names if they are few.
+/// The help for a name that isn't known: `did you mean "walk"?`, or all of the known names if they
+/// are few.
 ///
 /// `what` says what they are, in the plural, as in `known stages: a, b`.
 pub(crate) fn did_you_mean<'k>(
@@ -21,13 +22,15 @@ pub(crate) fn did_you_mean<'k>(
     few.then(|| format!("known {what}: {}", known.join(", ")))
 }
 
-/// The known name that differs from `name` by a slip of the fingers, the first of them when several do.
+/// The known name that differs from `name` by a slip of the fingers, the first of them when several
+/// do.
 pub(crate) fn closest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // Case, and the habits of other formats, are not what makes a name another one.
     let plain = |name: &str| name.to_lowercase().replace(['-', ' '], "_");
     let name = plain(name);
     let length = name.chars().count();
-    // Nothing that long is a slip of a known name, and the distance takes the product of the lengths.
+    // Nothing that long is a slip of a known name, and the distance takes the product of the
+    // lengths.
     if length > 64 {
         return None;
     }

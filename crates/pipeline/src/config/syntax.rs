@@ -1,102 +1,130 @@
 //! Syntax errors in the words of a user.
 //!
-//! The parser says what it expected; a user wants to know what to write. One error a line, for the second is nearly always a
-//! consequence of the first.
+//! The parser says what it expected; a user wants to know what to write. One error a line, for the
+//! second is nearly always a consequence of the first.
 //!
-//! What must stay true: every error of the parser becomes a problem, or lies behind one that explains it.
+//! What must stay true: every error of the parser becomes a problem, or lies behind one that
+//! explains it.
 
 use std::ops::Range;
 
 use toml::de::Error;
-use toml_parser::Source;
-use toml_parser::lexer::{Token, TokenKind};
 
 use super::location::Location;
 use super::problem::Problem;
+use super::statements::Statements;
 
 /// So many are enough to see that a file is something else.
 const MOST: usize = 20;
 
+/// The problems that the parser's errors mean.
 pub(super) fn problems(text: &str, errors: &[Error]) -> Vec<Problem> {
     if let Some(problem) = other_format(text) {
         return vec![problem];
     }
     let statements = Statements::of(text);
-    let mut problems = Vec::new();
-    let mut end = text.len();
-    let unclosed = |error: &Error| {
-        error.message().starts_with("unclosed array,")
-            || error.message().starts_with("unclosed inline")
-    };
-    if let (Some(open), true) = (statements.unclosed.clone(), errors.iter().any(unclosed)) {
-        let (what, bracket) = if text[open.clone()].starts_with('[') {
-            ("array", "]")
-        } else {
-            ("inline table", "}")
-        };
-        end = open.start;
-        let message = format!("this {what} is never closed");
-        problems.push(
-            Problem::error(Location::new("", Some(open)), message)
-                .help(format!("add the missing `{bracket}`")),
-        );
-    }
     let mut errors: Vec<_> = errors
         .iter()
         .map(|error| (error, error.span().unwrap_or(0..0)))
         .collect();
-    errors.retain(|(_, span)| span.start < end);
     errors.sort_by_key(|(_, span)| span.start);
-    let same_line = |from: usize, to: usize| {
-        !text
-            .get(from..to)
-            .is_some_and(|between| between.contains('\n'))
-    };
+    let mut problems = Vec::new();
+    if let Some((open, problem)) = never_closed(text, &statements, &errors) {
+        // Everything behind it was read as a part of it.
+        errors.retain(|(_, span)| span.start < open);
+        problems.push(problem);
+    }
+    let same_line = |from: usize, to: usize| !text.get(from..to).unwrap_or("\n").contains('\n');
     let lines = errors.chunk_by(|(_, left), (_, right)| same_line(left.start, right.start));
+    let mut second_table = None;
     for line in lines.take(MOST) {
-        problems.extend(
-            line.first()
-                .map(|(error, span)| reword(text, &statements, error.message(), span.clone())),
-        );
+        let (error, span) = telling(line);
+        if error.message() == "duplicate key"
+            && let Some(statement) = statements.at(span.start)
+        {
+            if statement.is_header {
+                second_table = statement.header;
+            } else if statement.header.is_some() && statement.header == second_table {
+                // What a second table has in common with the first is no mistake of its own.
+                continue;
+            }
+        }
+        problems.push(reword(text, &statements, error.message(), span.clone()));
     }
     problems
 }
 
 /// The one problem of a text that is JSON or YAML.
 fn other_format(text: &str) -> Option<Problem> {
-    let mut lines = text.lines().map(str::trim_end);
-    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#'))?;
-    let start = first.trim_start();
-    let at = text.find(start)?;
-    let key = start
-        .split_once(':')
-        .filter(|(_, value)| value.is_empty() || value.starts_with(' '));
-    let is_yaml = key.is_some_and(|(key, _)| {
+    let mut at = 0;
+    let line = text.split_inclusive('\n').find(|line| {
+        let is_empty = line.trim().is_empty() || line.trim_start().starts_with('#');
+        at += if is_empty { line.len() } else { 0 };
+        !is_empty
+    })?;
+    let start = at + line.len() - line.trim_start().len();
+    let line = line.trim();
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_yaml = line.split_once(':').is_some_and(|(key, value)| {
         !key.is_empty()
-            && key
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            && key.bytes().all(is_bare)
+            && (value.is_empty() || value.starts_with(' '))
+            && !value.contains('=')
     });
-    let format = match start {
-        _ if start.starts_with('{') => "JSON",
-        "---" => "YAML",
-        _ if is_yaml => "YAML",
-        _ if start.starts_with('<') => "XML",
+    let format = match line {
+        _ if line.starts_with('{') => "JSON",
+        _ if line.starts_with('<') => "XML",
+        _ if line == "---" || is_yaml => "YAML",
         _ => return None,
     };
-    let location = Location::new("", Some(at..at + start.len()));
+    let location = Location::new("", Some(start..start + line.len()));
+    let message = format!("this looks like {format}, and a job is written in TOML");
     let help = "a stage starts with [stages.NAME], and its options follow as key = value";
-    Some(
-        Problem::error(
-            location,
-            format!("this looks like {format}; a job is written in TOML"),
-        )
-        .help(help),
-    )
+    Some(Problem::error(location, message).help(help))
+}
+
+/// Where the array or inline table starts that swallows the rest of the text, and that problem.
+fn never_closed(
+    text: &str,
+    statements: &Statements,
+    errors: &[(&Error, Range<usize>)],
+) -> Option<(usize, Problem)> {
+    let says_so = |(error, _): &(&Error, _)| {
+        ["unclosed array,", "unclosed inline"]
+            .iter()
+            .any(|start| error.message().starts_with(start))
+    };
+    let open = statements
+        .unclosed
+        .clone()
+        .filter(|_| errors.iter().any(says_so))?;
+    let (what, bracket) = match text.get(open.clone())? {
+        "[" => ("array", "]"),
+        _ => ("inline table", "}"),
+    };
+    let start = open.start;
+    let problem = Problem::error(
+        Location::new("", Some(open)),
+        format!("this {what} is never closed"),
+    );
+    Some((start, problem.help(format!("add the missing `{bracket}`"))))
+}
+
+/// The error of a line that says most: the first, unless that comes of a second key in the line,
+/// which makes one value of all that stands between.
+fn telling<'e, 'p>(line: &'e [(&'p Error, Range<usize>)]) -> &'e (&'p Error, Range<usize>) {
+    let first = &line[0];
+    let starts = |entry: &(&Error, _), start: &str| entry.0.message().starts_with(start);
+    let second_key = line
+        .iter()
+        .find(|entry| starts(entry, "unexpected key or value"));
+    second_key
+        .filter(|_| starts(first, "string values must be quoted"))
+        .unwrap_or(first)
 }
 
 /// The problem that the parser's `message` at `span` means.
-fn reword(text: &str, statements: &Statements<'_>, message: &str, span: Range<usize>) -> Problem {
+fn reword(text: &str, statements: &Statements, message: &str, span: Range<usize>) -> Problem {
     let (what, expected) = message.split_once(", expected ").unwrap_or((message, ""));
     let marked = text.get(span.clone()).unwrap_or_default();
     let problem = |message: &str| Problem::error(Location::new("", Some(span.clone())), message);
@@ -104,9 +132,8 @@ fn reword(text: &str, statements: &Statements<'_>, message: &str, span: Range<us
         "string values must be quoted" if marked.is_empty() => {
             problem("there is no value after the `=`")
         }
-        "string values must be quoted" if marked.contains(char::is_whitespace) => {
-            problem("this is not a value")
-                .help("write strings in quotes, put commas between elements, and one key in a line")
+        "string values must be quoted" if are_values(marked) => {
+            problem("there is no comma between these values")
         }
         "string values must be quoted" => {
             problem("a string must stand in quotes").help(quoted(marked))
@@ -114,173 +141,91 @@ fn reword(text: &str, statements: &Statements<'_>, message: &str, span: Range<us
         "invalid boolean" => problem(&format!("{marked:?} is not a boolean"))
             .help("write `true` or `false`, in lower case"),
         "duplicate key" => duplicate(text, statements, span),
+        _ if what.starts_with("cannot extend value") => {
+            problem(&format!("{marked:?} is set to a value that is not a table"))
+                .help("give this key another name")
+        }
         _ if what.ends_with("string") && matches!(expected, "`\"`" | "`'`") => {
             problem("this string is never closed").help(format!("add the missing {expected}"))
         }
         _ if what.ends_with("string") => problem("this character can't stand in a string")
             .help("write it as an escape: `\\t`, `\\n`, `\\u001B`"),
-        "missing escaped value" => {
-            let next = text[span.start..].chars().next().map_or(0, char::len_utf8);
-            let span = span.start.saturating_sub(1)..span.start + next;
-            Problem::error(Location::new("", Some(span)), "this escape does not exist")
-                .help("write `\\\\` for a backslash, or put the string in single quotes")
-        }
+        "missing escaped value" => no_such_escape(text, span.start),
         "unclosed table" => problem("this header is never closed").help("add the missing `]`"),
         "unclosed array table" => {
             problem("this header is never closed").help("add the missing `]]`")
         }
         "key with no value" => {
             let problem = problem("there is no `=` after this key");
-            let line = text[..span.start].rsplit('\n').next().unwrap_or_default();
-            if line.contains(':') {
-                problem.help("write key = value")
-            } else {
-                problem
+            let before = text.get(..span.start).unwrap_or_default();
+            match before
+                .rsplit('\n')
+                .next()
+                .is_some_and(|line| line.contains(':'))
+            {
+                true => problem.help("write key = value"),
+                false => problem,
             }
         }
         "invalid unquoted key" => problem("this character can't stand in a name")
             .help("names take the letters a to z, digits, `-` and `_`"),
         "unquoted keys cannot be empty" => problem("there is no name between the dots"),
         "invalid key-value pair" => problem("there is no key here").help("write key = value"),
-        "unexpected key or value" => problem("there is more after the end")
-            .help("one key in a line, and a comment starts with `#`"),
-        "missing comma between array elements" => problem("there is no comma between the elements"),
+        "unexpected key or value" => problem("the line goes on where it should end")
+            .help("write one key on a line; a comment starts with `#`"),
+        "missing comma between array elements" => problem("there is no comma between these values"),
         _ if expected.is_empty() || expected == "nothing" => problem(what),
         _ => problem(&format!("{what}, expected {expected}")),
     }
 }
 
-/// How to write an unquoted word as a string.
-fn quoted(word: &str) -> String {
-    if word.contains(['\\', '"']) && !word.contains('\'') {
-        format!("write '{word}'")
-    } else {
-        format!("write {word:?}")
+/// Whether it is several values, each of which could stand alone.
+fn are_values(text: &str) -> bool {
+    let is_value = |word: &str| matches!(word, "true" | "false") || word.parse::<f64>().is_ok();
+    text.split_whitespace().count() > 1 && text.split_whitespace().all(is_value)
+}
+
+/// How to write an unquoted text as a string.
+fn quoted(text: &str) -> String {
+    match text.contains(['\\', '"']) && !text.contains('\'') {
+        true => format!("write '{text}'"),
+        false => format!("write {text:?}"),
     }
+}
+
+/// A backslash in front of the byte `at`, and what follows it.
+fn no_such_escape(text: &str, at: usize) -> Problem {
+    let next = text
+        .get(at..)
+        .and_then(|rest| rest.chars().next())
+        .map_or(0, char::len_utf8);
+    let span = at.saturating_sub(1)..at + next;
+    Problem::error(Location::new("", Some(span)), "this escape does not exist")
+        .help("write `\\\\` for a backslash, or put the string in single quotes")
 }
 
 /// A key or a table that is there already.
-fn duplicate(text: &str, statements: &Statements<'_>, span: Range<usize>) -> Problem {
-    let at = statements
-        .list
-        .partition_point(|statement| statement.start <= span.start);
-    let this = at.checked_sub(1).map(|at| &statements.list[at]);
-    let name = text.get(span.clone()).unwrap_or_default();
-    let Some(this) = this.filter(|this| span.end <= this.key_end) else {
-        // Inside an inline table, whose keys have no statements of their own.
-        return Problem::error(
-            Location::new("", Some(span.clone())),
-            format!("the key {name:?} is defined twice"),
-        );
+fn duplicate(text: &str, statements: &Statements, span: Range<usize>) -> Problem {
+    let location = Location::new("", Some(span.clone()));
+    let this = statements.at(span.start);
+    let Some((this, path)) = this.and_then(|this| Some((this, this.path_until(span.end)?))) else {
+        // Inside an inline table, whose keys are no statements of their own.
+        let name = text.get(span).unwrap_or_default();
+        return Problem::error(location, format!("the key {name:?} is defined twice"));
     };
-    // `a.b.c = 1` may be refused for its `a`; then that is what is there twice.
-    let cut = this.key_end - span.end;
-    let path = &this.path[..this.path.len().saturating_sub(cut)];
-    let first = statements
-        .list
-        .iter()
-        .find(|first| first.path == path && first.start < this.start);
-    let message = match first {
-        Some(first) => {
-            let line = text[..first.start].matches('\n').count() + 1;
-            format!("{path} is defined twice, first in line {line}")
-        }
-        None => format!("{path} is defined twice"),
-    };
-    let location = Location::new("", Some(span));
-    if this.is_header {
-        Problem::error(location, message).help("give each table a name of its own, or join the two")
-    } else {
-        Problem::error(location, message)
+    let mut message = format!("{path} is defined twice");
+    if let Some(first) = statements.first(path, this.start) {
+        let line = text
+            .bytes()
+            .take(first.start)
+            .filter(|byte| *byte == b'\n')
+            .count()
+            + 1;
+        message.push_str(&format!(", first on line {line}"));
     }
-}
-
-/// The headers and keys of a text, and the bracket that none closes.
-struct Statements<'t> {
-    list: Vec<Statement>,
-    unclosed: Option<Range<usize>>,
-    text: &'t str,
-}
-
-struct Statement {
-    start: usize,
-    key_end: usize,
-    /// Without the blanks that TOML allows round dots.
-    path: String,
-    is_header: bool,
-}
-
-impl<'t> Statements<'t> {
-    fn of(text: &'t str) -> Self {
-        let mut this = Self {
-            list: Vec::new(),
-            unclosed: None,
-            text,
-        };
-        let mut header = String::new();
-        let mut open: Vec<Range<usize>> = Vec::new();
-        let mut line: Vec<Token> = Vec::new();
-        for token in Source::new(text).lex() {
-            let span = token.span().start()..token.span().end();
-            let is_header = line
-                .first()
-                .is_some_and(|first| first.kind() == TokenKind::LeftSquareBracket);
-            match token.kind() {
-                TokenKind::Whitespace => continue,
-                TokenKind::Newline | TokenKind::Eof if open.is_empty() => {
-                    this.add(&line, &mut header);
-                    line.clear();
-                    continue;
-                }
-                TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket
-                    if !line.is_empty() && !is_header =>
-                {
-                    open.push(span)
-                }
-                TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => drop(open.pop()),
-                _ => {}
-            }
-            if open.is_empty() {
-                line.push(token);
-            }
-        }
-        this.unclosed = open.into_iter().next();
-        this
-    }
-
-    /// Notes the header or the key that `line` starts with.
-    fn add(&mut self, line: &[Token], header: &mut String) {
-        let Some(first) = line.first() else { return };
-        let is_header = first.kind() == TokenKind::LeftSquareBracket;
-        let in_key = |token: &&Token| {
-            !matches!(
-                token.kind(),
-                TokenKind::Equals | TokenKind::RightSquareBracket | TokenKind::Comment
-            )
-        };
-        let key: Vec<_> = line
-            .iter()
-            .skip_while(|token| token.kind() == TokenKind::LeftSquareBracket)
-            .take_while(in_key)
-            .collect();
-        let Some(last) = key.last() else { return };
-        let name: String = key
-            .iter()
-            .map(|token| &self.text[token.span().start()..token.span().end()])
-            .collect();
-        let path = if is_header || header.is_empty() {
-            name
-        } else {
-            format!("{header}.{name}")
-        };
-        if is_header {
-            header.clone_from(&path);
-        }
-        self.list.push(Statement {
-            start: first.span().start(),
-            key_end: last.span().end(),
-            path,
-            is_header,
-        });
+    match this.is_header {
+        true => Problem::error(location, message)
+            .help("give each table a name of its own, or join the two"),
+        false => Problem::error(location, message),
     }
 }

@@ -1,6 +1,7 @@
 //! The text of a job and the places in it.
 //!
-//! What must stay true: it holds the very bytes that were parsed (without the byte order mark), so spans fit.
+//! What must stay true: it holds the very bytes that were parsed (without the byte order mark), so
+//! spans fit.
 
 use std::ops::Range;
 

@@ -1,9 +1,11 @@
 //! A job as a tree of values, each with the place that it was written in.
 //!
-//! The parser's own tree borrows the text, sorts its keys and has no room for values from elsewhere. This one owns what it holds, keeps
-//! the order of the file, and takes `--set` values and variables in.
+//! The parser's own tree borrows the text, sorts its keys and has no room for values from
+//! elsewhere. This one owns what it holds, keeps the order of the file, and takes `--set` values
+//! and variables in.
 //!
-//! What must stay true: it is at most [`DEEPEST`] levels deep, so that whoever walks it may recurse.
+//! What must stay true: it is at most [`DEEPEST`] levels deep, so that whoever walks it may
+//! recurse.
 
 use std::collections::HashMap;
 
@@ -21,7 +23,8 @@ pub(super) const DEEPEST: usize = 64;
 pub(super) struct Node {
     pub(super) value: Value,
     pub(super) origin: Origin,
-    /// Whether a variable went into this string. Then it may also be read as a number or a truth value.
+    /// Whether a variable went into this string. Then it may also be read as a number or a truth
+    /// value.
     pub(super) substituted: bool,
 }
 
@@ -37,6 +40,8 @@ pub(super) enum Value {
     Datetime(String),
     Array(Vec<Node>),
     Table(Table),
+    /// What is wrong with it has been reported, so nobody may complain of it.
+    Broken,
 }
 
 /// Keys and values in the order of the file.
@@ -127,6 +132,7 @@ impl Node {
             Value::Datetime(text) => format!("date {text}"),
             Value::Array(_) => "an array".to_owned(),
             Value::Table(_) => "a table".to_owned(),
+            Value::Broken => "nothing".to_owned(),
         }
     }
 
@@ -160,7 +166,11 @@ impl Node {
                     entry.node.each_string(&join(path, &entry.key), visit);
                 }
             }
-            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
+            Value::Integer(_)
+            | Value::Float(_)
+            | Value::Boolean(_)
+            | Value::Datetime(_)
+            | Value::Broken => {}
         }
     }
 

@@ -1,8 +1,10 @@
 //! `${VAR}` in the strings of a job.
 //!
-//! Variables go in after parsing and in string values only, so that a value can't add a key, end a string or comment something out.
+//! Variables go in after parsing and in string values only, so that a value can't add a key, end a
+//! string or comment something out.
 //!
-//! What must stay true: the library reads no environment of its own; whoever loads the job hands one in.
+//! What must stay true: the library reads no environment of its own; whoever loads the job hands
+//! one in.
 
 use std::ffi::OsString;
 
@@ -15,8 +17,9 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// Puts the variables into every string of the tree, and reports what can't be.
 ///
-/// The forms are those of the shell: `${VAR}`, `${VAR:-default}` and `${VAR:?message}`; the last two also take an empty variable for
-/// an unset one. `$${` stands for `${`, and any other `$` for itself.
+/// The forms are those of the shell: `${VAR}`, `${VAR:-default}` and `${VAR:?message}`; the last
+/// two also take an empty variable for an unset one. `$${` stands for `${`, and any other `$` for
+/// itself.
 pub(super) fn substitute(
     root: &mut Node,
     text: &str,
@@ -36,6 +39,7 @@ pub(super) fn substitute(
                 node.substituted = substituted;
             }
             Err(fault) => {
+                node.value = Value::Broken;
                 let origin = narrow(&node.origin, text, &fault.expression);
                 let location = Location::with_origin(path.to_owned(), origin);
                 problems.push(Problem::error(location, fault.message).maybe_help(fault.help));
@@ -44,7 +48,8 @@ pub(super) fn substitute(
     });
 }
 
-/// The part of a string's span that holds `expression`, where the text spells it so; else the whole.
+/// The part of a string's span that holds `expression`, where the text spells it so; else the
+/// whole.
 fn narrow(origin: &Origin, text: &str, expression: &str) -> Origin {
     let Origin::Text(span) = origin else {
         return origin.clone();

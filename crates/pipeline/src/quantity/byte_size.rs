@@ -12,8 +12,8 @@ use super::{Decimal, ParseQuantityError};
 
 /// A number of bytes, written with its unit: `64MiB`, `10MB`, `1.5GiB`, `512B`.
 ///
-/// `KiB`, `MiB`, … are powers of 1024 and `kB`, `MB`, … powers of 1000; a letter alone is a power of 1024, as in `dd` and `du`. A bare
-/// number is refused.
+/// `KiB`, `MiB`, … are powers of 1024 and `kB`, `MB`, … powers of 1000; a letter alone is a power
+/// of 1024, as in `dd` and `du`. A bare number is refused.
 ///
 /// ```
 /// use statline_pipeline::ByteSize;
@@ -26,7 +26,8 @@ use super::{Decimal, ParseQuantityError};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
-/// The units by the name that [`Display`](fmt::Display) gives them, the largest first within a family.
+/// The units by the name that [`Display`](fmt::Display) gives them, the largest first within a
+/// family.
 const BINARY: [(&str, u64); 6] = [
     ("EiB", 1 << 60),
     ("PiB", 1 << 50),
@@ -218,17 +219,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         let message = |text| parse(text).expect_err("must be refused");
-        insta::assert_snapshot!(message("64"), @r#""64" has no unit, as in "64MiB""#);
+        insta::assert_snapshot!(message("64"), @r#""64" has no unit, write it like "64MiB""#);
         insta::assert_snapshot!(message("64mib"), @r#""64mib" has the unknown unit "mib", write "MiB""#);
         insta::assert_snapshot!(
             message("3 parsecs"),
             @r#""3 parsecs" has the unknown unit "parsecs", known units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB"#
         );
-        insta::assert_snapshot!(message("lots"), @r#""lots" is not a number with a unit, as in "64MiB""#);
-        insta::assert_snapshot!(message(""), @r#""" is not a number with a unit, as in "64MiB""#);
+        insta::assert_snapshot!(message("lots"), @r#""lots" is not a number with a unit, write it like "64MiB""#);
+        insta::assert_snapshot!(message(""), @r#""" is not a number with a unit, write it like "64MiB""#);
         insta::assert_snapshot!(message("-1MiB"), @r#""-1MiB" is negative"#);
         insta::assert_snapshot!(message("1.5B"), @r#""1.5B" is a fraction of the smallest unit"#);
-        insta::assert_snapshot!(message("1.2.3MiB"), @r#""1.2.3MiB" is not a number with a unit, as in "64MiB""#);
+        insta::assert_snapshot!(message("1.2.3MiB"), @r#""1.2.3MiB" is not a number with a unit, write it like "64MiB""#);
         insta::assert_snapshot!(message("16EiB"), @r#""16EiB" is too large"#);
         assert!(message(&format!("{}B", "9".repeat(99))).ends_with("is too large"));
     }

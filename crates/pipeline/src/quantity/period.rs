@@ -223,8 +223,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         let message = |text| parse(text).expect_err("must be refused");
-        insta::assert_snapshot!(message("30"), @r#""30" has no unit, as in "30s""#);
-        insta::assert_snapshot!(message("2h30"), @r#""2h30" has no unit, as in "30s""#);
+        insta::assert_snapshot!(message("30"), @r#""30" has no unit, write it like "30s""#);
+        insta::assert_snapshot!(message("2h30"), @r#""2h30" has no unit, write it like "30s""#);
         insta::assert_snapshot!(message("30S"), @r#""30S" has the unknown unit "S", write "s""#);
         insta::assert_snapshot!(
             message("5min"),
@@ -234,10 +234,10 @@ mod tests {
             message("30m2h"),
             @r#""30m2h" must name each unit once, the largest first, as in "2h30m""#
         );
-        insta::assert_snapshot!(message("soon"), @r#""soon" is not a number with a unit, as in "2h30m""#);
-        insta::assert_snapshot!(message(""), @r#""" is not a number with a unit, as in "2h30m""#);
+        insta::assert_snapshot!(message("soon"), @r#""soon" is not a number with a unit, write it like "2h30m""#);
+        insta::assert_snapshot!(message(""), @r#""" is not a number with a unit, write it like "2h30m""#);
         insta::assert_snapshot!(message("-30s"), @r#""-30s" is negative"#);
-        insta::assert_snapshot!(message("1.s"), @r#""1.s" is not a number with a unit, as in "2h30m""#);
+        insta::assert_snapshot!(message("1.s"), @r#""1.s" is not a number with a unit, write it like "2h30m""#);
         insta::assert_snapshot!(message("0.5ns"), @r#""0.5ns" is a fraction of the smallest unit"#);
         insta::assert_snapshot!(message("99999999999999999999w"), @r#""99999999999999999999w" is too large"#);
     }

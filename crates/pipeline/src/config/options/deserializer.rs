@@ -1,8 +1,9 @@
 //! serde's way into the tree.
 //!
-//! The parser brings a deserializer of its own. This one differs where messages need it: its errors keep their parts and know the way
-//! to their value, the keys that no field wants are collected, values that were reported are passed over, and a string that a
-//! variable went into may be a number.
+//! The parser brings a deserializer of its own. This one differs where messages need it: its errors
+//! keep their parts and know the way to their value, the keys that no field wants are collected,
+//! values that were reported are passed over, and a string that a variable went into may be a
+//! number.
 //!
 //! What must stay true: every error leaves with the steps to the innermost value that it is about.
 
@@ -43,6 +44,7 @@ impl<'s> NodeDeserializer<'s> {
             Value::Datetime(text) => visitor.visit_str(text),
             Value::Array(array) => self.visit_array(array, visitor),
             Value::Table(table) => self.visit_table(table, None, visitor),
+            Value::Broken => Err(Fault::silent()),
         }
         .map_err(|fault| fault.at(self.trail))
     }
@@ -110,9 +112,9 @@ impl<'s> NodeDeserializer<'s> {
         !self.session.left_out.is_empty() && self.session.left_out.contains(&trail.steps())
     }
 
-    /// The number or truth value in a string that a variable went into. Variables are text, and `threads = "${THREADS:-4}"` is the
-    /// only way to write one where a number is wanted.
-    fn from_variable<T: std::str::FromStr>(self) -> Option<T> {
+    /// The number or truth value in a string that a variable went into. Variables are text, and
+    /// `threads = "${THREADS:-4}"` is the only way to write one where a number is wanted.
+    fn variable_as<T: std::str::FromStr>(self) -> Option<T> {
         match &self.node.value {
             Value::String(text) if self.node.substituted => text.trim().parse().ok(),
             _ => None,
@@ -120,14 +122,15 @@ impl<'s> NodeDeserializer<'s> {
     }
 
     fn visit_number<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.from_variable() {
+        match self.variable_as() {
             Some(value) => visit_integer(value, visitor).map_err(|fault| fault.at(self.trail)),
             None => self.visit(visitor),
         }
     }
 }
 
-/// Hands over the smallest type that holds the number, as the visitors of the standard integers like it.
+/// Hands over the smallest type that holds the number, as the visitors of the standard integers
+/// like it.
 fn visit_integer<'de, V: Visitor<'de>>(value: i128, visitor: V) -> Result<V::Value, Fault> {
     match (i64::try_from(value), u64::try_from(value)) {
         (Ok(value), _) => visitor.visit_i64(value),
@@ -161,7 +164,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.from_variable() {
+        match self.variable_as() {
             Some(value) => visitor
                 .visit_f64(value)
                 .map_err(|fault: Fault| fault.at(self.trail)),
@@ -170,7 +173,7 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.from_variable() {
+        match self.variable_as() {
             Some(value) => visitor
                 .visit_bool(value)
                 .map_err(|fault: Fault| fault.at(self.trail)),
@@ -217,10 +220,12 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
     ) -> Result<V::Value, Fault> {
         let wrong = || Fault::new(FaultKind::NoSuchVariant(variants)).at(self.trail);
         match &self.node.value {
-            Value::String(text) => {
-                let name: StrDeserializer<'_, Fault> = text.as_str().into_deserializer();
-                visitor.visit_enum(name)
-            }
+            Value::Broken => Err(Fault::silent()),
+            Value::String(name) => visitor.visit_enum(Variant {
+                parent: self,
+                name,
+                content: None,
+            }),
             Value::Table(table) if table.len() == 1 => {
                 let entry = table.iter().next().ok_or_else(wrong)?;
                 let trail = Trail::Key(&self.trail, &entry.key);
@@ -228,7 +233,8 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'_> {
                     true => Err(wrong()),
                     false => visitor.visit_enum(Variant {
                         parent: self,
-                        entry,
+                        name: &entry.key,
+                        content: Some(&entry.node),
                     }),
                 }
             }
@@ -315,29 +321,32 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 let value = NodeDeserializer::new(&entry.node, trail, parent.session);
                 seed.deserialize(value).map_err(|fault| fault.at(trail))
             }
-            None => seed.deserialize(StandIn::default()).map_err(|fault| Fault {
-                is_made_up: true,
-                steps: Some(parent.trail.steps()),
-                // Whatever a stand-in lacks is nothing that a user could add.
-                kind: FaultKind::Custom(fault.to_string()),
-            }),
+            // Whatever a stand-in lacks is nothing that a user could add.
+            None => seed
+                .deserialize(StandIn::default())
+                .map_err(|_| Fault::silent().at(parent.trail)),
         }
     }
 }
 
-/// A variant with content: `{ zstd = { level = 3 } }`.
+/// A variant by its name alone, `"gzip"`, or with content, `{ zstd = { level = 3 } }`.
 struct Variant<'s> {
     parent: NodeDeserializer<'s>,
-    entry: &'s Entry,
+    name: &'s str,
+    content: Option<&'s Node>,
 }
 
-impl<'s> Variant<'s> {
+impl Variant<'_> {
     fn with_content<T>(
         self,
         read: impl FnOnce(NodeDeserializer<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let trail = Trail::Key(&self.parent.trail, &self.entry.key);
-        let content = NodeDeserializer::new(&self.entry.node, trail, self.parent.session);
+        let Some(node) = self.content else {
+            let message = format!("{:?} needs more: write {{ {} = … }}", self.name, self.name);
+            return Err(Fault::new(FaultKind::Custom(message)));
+        };
+        let trail = Trail::Key(&self.parent.trail, self.name);
+        let content = NodeDeserializer::new(node, trail, self.parent.session);
         read(content).map_err(|fault| fault.at(trail))
     }
 }
@@ -347,7 +356,7 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Fault> {
-        let name: StrDeserializer<'_, Fault> = self.entry.key.as_str().into_deserializer();
+        let name: StrDeserializer<'_, Fault> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
@@ -356,10 +365,13 @@ impl<'de> VariantAccess<'de> for Variant<'_> {
     type Error = Fault;
 
     fn unit_variant(self) -> Result<(), Fault> {
-        let name = self.entry.key.clone();
-        Err(Fault::new(FaultKind::Custom(format!(
-            "{name:?} takes no options, so write it as a string"
-        ))))
+        match self.content {
+            None => Ok(()),
+            Some(_) => {
+                let message = format!("{:?} takes no options, write it as a string", self.name);
+                Err(Fault::new(FaultKind::Custom(message)))
+            }
+        }
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Fault> {

@@ -1,7 +1,7 @@
 //! What serde found wrong, where, and in the words of a user.
 //!
-//! serde's own message (`invalid type: string "x", expected u64`) speaks to whoever wrote the type. Here its parts are kept apart and
-//! put together anew beside the value that was found.
+//! serde's own message (`invalid type: string "x", expected u64`) speaks to whoever wrote the type.
+//! Here its parts are kept apart and put together anew beside the value that was found.
 
 use std::fmt;
 
@@ -17,8 +17,8 @@ pub(super) struct Fault {
     pub(super) kind: FaultKind,
     /// The way to the value, known once the error has come out of it.
     pub(super) steps: Option<Vec<Step>>,
-    /// Whether the value is a stand-in: then the user has no part in it.
-    pub(super) is_made_up: bool,
+    /// Whether there is nothing to tell: the value is a stand-in, or has been reported before.
+    pub(super) is_silent: bool,
 }
 
 /// What can be wrong with a value.
@@ -39,7 +39,16 @@ impl Fault {
         Self {
             kind,
             steps: None,
-            is_made_up: false,
+            is_silent: false,
+        }
+    }
+
+    /// For a value that is none of the user's doing, or has been reported before.
+    pub(super) fn silent() -> Self {
+        let kind = FaultKind::Custom("there is no value".to_owned());
+        Self {
+            is_silent: true,
+            ..Self::new(kind)
         }
     }
 
@@ -87,6 +96,11 @@ impl de::Error for Fault {
     fn missing_field(field: &'static str) -> Self {
         Self::new(FaultKind::Missing(field))
     }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        // TOML has no key twice, but a field may go by two names.
+        Self::custom(format_args!("{field:?} is set twice, under two names"))
+    }
 }
 
 /// The way from the root to a value, kept on the stack until somebody asks.
@@ -119,6 +133,8 @@ impl Trail<'_> {
     }
 }
 
+const WHOLE: &str = "a whole number";
+
 /// The message and the help for a fault in `found`.
 pub(super) fn wording(kind: &FaultKind, found: &Node) -> (String, Option<String>) {
     match kind {
@@ -144,7 +160,14 @@ pub(super) fn wording(kind: &FaultKind, found: &Node) -> (String, Option<String>
             (message, help.map(|near| format!("did you mean {near:?}?")))
         }
         FaultKind::Expected(expected) => {
-            let wanted = in_plain_words(expected);
+            let mut wanted = in_plain_words(expected);
+            if wanted.starts_with(WHOLE) && !matches!(found.value, Value::Integer(_)) {
+                // The range is of no interest before it is a number.
+                wanted.truncate(WHOLE.len());
+            }
+            if let (Value::Array(array), true) = (&found.value, wanted.ends_with(" values")) {
+                return (format!("expected {wanted}, found {}", array.len()), None);
+            }
             (
                 format!("expected {wanted}, found {}", found.describe()),
                 remedy(&wanted, found),
@@ -166,8 +189,8 @@ fn alternatives(known: &[&str]) -> String {
 
 /// What serde and the standard types say they expect, as a user would.
 fn in_plain_words(expected: &str) -> String {
-    let range = |low: i128, high: i128| format!("a whole number from {low} to {high}");
-    let from = |low: i128| format!("a whole number of at least {low}");
+    let range = |low: i128, high: i128| format!("{WHOLE} from {low} to {high}");
+    let from = |low: i128| format!("{WHOLE} of at least {low}");
     match expected {
         "u8" => range(0, u8::MAX.into()),
         "u16" => range(0, u16::MAX.into()),
@@ -176,7 +199,7 @@ fn in_plain_words(expected: &str) -> String {
         "i8" => range(i8::MIN.into(), i8::MAX.into()),
         "i16" => range(i16::MIN.into(), i16::MAX.into()),
         "i32" => range(i32::MIN.into(), i32::MAX.into()),
-        "i64" | "i128" | "isize" | "integer" => "a whole number".to_owned(),
+        "i64" | "i128" | "isize" | "integer" => WHOLE.to_owned(),
         "f32" | "f64" => "a number".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "path string" | "string" | "a borrowed string" => "a string".to_owned(),
@@ -184,7 +207,7 @@ fn in_plain_words(expected: &str) -> String {
         "a sequence" => "an array".to_owned(),
         "a map" => "a table".to_owned(),
         _ if expected.starts_with("a nonzero u") => from(1),
-        _ if expected.starts_with("a nonzero i") => "a whole number other than 0".to_owned(),
+        _ if expected.starts_with("a nonzero i") => format!("{WHOLE} other than 0"),
         _ if expected.starts_with("struct ") && !expected.contains(" with ") => {
             "a table".to_owned()
         }
@@ -217,7 +240,7 @@ fn length(expected: &str) -> Option<&str> {
 
 /// What to write, where the value that was found shows what was meant.
 fn remedy(wanted: &str, found: &Node) -> Option<String> {
-    let whole = wanted.starts_with("a whole number");
+    let whole = wanted.starts_with(WHOLE);
     match &found.value {
         Value::Integer(value) if wanted == ByteSize::EXPECTED && *value >= 0 => Some(format!(
             "write the unit, as in \"{value}MiB\", or \"{value}B\" for bytes"
@@ -225,6 +248,12 @@ fn remedy(wanted: &str, found: &Node) -> Option<String> {
         Value::Integer(value) if wanted == Period::EXPECTED && *value >= 0 => Some(format!(
             "write the unit, as in \"{value}s\" or \"{value}ms\""
         )),
+        Value::Float(value) if wanted == Period::EXPECTED && *value >= 0.0 => {
+            Some(format!("write the unit, as in \"{value:?}s\""))
+        }
+        Value::Float(value) if wanted == ByteSize::EXPECTED && *value >= 0.0 => {
+            Some(format!("write the unit, as in \"{value:?}MiB\""))
+        }
         Value::String(text) if whole && text.parse::<i128>().is_ok() => {
             Some("write it without quotes".to_owned())
         }

@@ -3,7 +3,7 @@
 use serde::de::{DeserializeOwned, Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::fault::{Fault, FaultKind};
+use super::fault::Fault;
 
 /// The keys that `C` knows, as serde calls them and with their aliases; none when it is no struct.
 pub(crate) fn field_names<C: DeserializeOwned>() -> Vec<&'static str> {
@@ -20,9 +20,7 @@ struct Capture<'n> {
 
 impl Capture<'_> {
     fn refuse<T>(self) -> Result<T, Fault> {
-        Err(Fault::new(FaultKind::Custom(
-            "there is no value".to_owned(),
-        )))
+        Err(Fault::silent())
     }
 }
 

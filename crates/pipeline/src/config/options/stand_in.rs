@@ -1,7 +1,7 @@
 //! A made-up value for a required key that is missing or wrong.
 //!
-//! serde tells of one missing field and stops. With something in its place it goes on to the next, so that a user learns of all of
-//! them at once. What is read this way is thrown away.
+//! serde tells of one missing field and stops. With something in its place it goes on to the next,
+//! so that a user learns of all of them at once. What is read this way is thrown away.
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
@@ -9,7 +9,7 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-use super::fault::{Fault, FaultKind};
+use super::fault::Fault;
 use crate::quantity::{ByteSize, Period};
 
 /// Types that need more than this to be made up are those that hold themselves.
@@ -24,9 +24,7 @@ pub(super) struct StandIn {
 impl StandIn {
     fn inside(self) -> Result<Self, Fault> {
         if self.depth >= DEEPEST {
-            return Err(Fault::new(FaultKind::Custom(
-                "nothing can be made up".to_owned(),
-            )));
+            return Err(Fault::silent());
         }
         Ok(Self {
             depth: self.depth + 1,

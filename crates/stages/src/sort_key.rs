@@ -1,0 +1,172 @@
+//! What a sort goes by: fields of records, each in one direction.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use statline_platform::compare_paths;
+
+use crate::{Change, Field, Row};
+
+/// A field and a direction, written `size` or `-size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SortKey {
+    /// What to compare.
+    pub field: Field,
+    /// Whether the largest comes first.
+    pub descending: bool,
+}
+
+impl SortKey {
+    /// By path, a directory right before its contents.
+    pub const PATH: SortKey = SortKey {
+        field: Field::Path,
+        descending: false,
+    };
+
+    /// How two rows stand to each other by this key. What is absent is smaller than everything that is there.
+    pub(crate) fn compare(self, a: &Row<'_>, b: &Row<'_>) -> Ordering {
+        let order = match self.field {
+            Field::Path => compare_paths(
+                (a.directory, a.name.as_bytes()),
+                (b.directory, b.name.as_bytes()),
+            ),
+            Field::Target => a.target.cmp(&b.target),
+            field => number(field, a).cmp(&number(field, b)),
+        };
+        if self.descending {
+            order.reverse()
+        } else {
+            order
+        }
+    }
+
+    /// A number that decides most comparisons by this key without the row: where two differ, the rows stand to each
+    /// other as the numbers do.
+    pub(crate) fn prefix(self, row: &Row<'_>) -> u128 {
+        let prefix = match self.field {
+            // Only a walk up the directories would tell.
+            Field::Path => 0,
+            Field::Target => bytes_prefix(row.target.unwrap_or_default()),
+            field => number(field, row).map_or(0, |number| number.saturating_add(1)),
+        };
+        if self.descending { !prefix } else { prefix }
+    }
+
+    /// Whether two rows that both have this prefix are equal by this key.
+    pub(crate) fn is_all(self, prefix: u128) -> bool {
+        match self.field {
+            Field::Path => false,
+            // No target holds a zero: one at the end is padding, and the target ends before it.
+            Field::Target => {
+                let prefix = if self.descending { !prefix } else { prefix };
+                prefix & 0xff == 0
+            }
+            // A file id of 128 bits all set would be the exception; no file system has it.
+            _ => true,
+        }
+    }
+}
+
+/// The value of a field as a number in the order of the values.
+fn number(field: Field, row: &Row<'_>) -> Option<u128> {
+    match field {
+        Field::Kind => row.kind.map(|kind| kind as u128),
+        Field::Depth => Some(row.depth().into()),
+        Field::Change => row.change.map(|change| match change {
+            Change::New => 0,
+            Change::Changed => 1,
+            Change::Unchanged => 2,
+        }),
+        field => row.metadata.and_then(|metadata| field.number(metadata)),
+    }
+}
+
+fn bytes_prefix(bytes: &[u8]) -> u128 {
+    let mut prefix = [0; 16];
+    let length = bytes.len().min(prefix.len());
+    prefix[..length].copy_from_slice(&bytes[..length]);
+    u128::from_be_bytes(prefix)
+}
+
+impl fmt::Display for SortKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.descending { "-" } else { "" };
+        write!(f, "{sign}{}", self.field)
+    }
+}
+
+/// A text that names no field to sort by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no field is called {name:?}; there are {known}")]
+pub struct UnknownSortKey {
+    name: String,
+    known: String,
+}
+
+impl FromStr for SortKey {
+    type Err = UnknownSortKey;
+
+    fn from_str(text: &str) -> Result<SortKey, UnknownSortKey> {
+        let (name, descending) = match text.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (text, false),
+        };
+        let field = Field::ALL.into_iter().find(|field| field.as_str() == name);
+        let field = field.ok_or_else(|| UnknownSortKey {
+            name: name.to_owned(),
+            known: Field::ALL.map(Field::as_str).join(", "),
+        })?;
+        Ok(SortKey { field, descending })
+    }
+}
+
+impl TryFrom<String> for SortKey {
+    type Error = UnknownSortKey;
+
+    fn try_from(text: String) -> Result<SortKey, UnknownSortKey> {
+        text.parse()
+    }
+}
+
+impl From<SortKey> for String {
+    fn from(key: SortKey) -> String {
+        key.to_string()
+    }
+}
+
+impl JsonSchema for SortKey {
+    fn schema_name() -> Cow<'static, str> {
+        "SortKey".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names = Field::ALL.map(Field::as_str);
+        json_schema!({
+            "type": "string",
+            "description": "A field, with a minus in front for the other direction.",
+            "pattern": format!("^-?({})$", names.join("|")),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_as_they_are_written() {
+        for name in Field::ALL {
+            for text in [name.to_string(), format!("-{name}")] {
+                assert_eq!(text.parse::<SortKey>().unwrap().to_string(), text);
+            }
+        }
+        let error = "-sise".parse::<SortKey>().unwrap_err().to_string();
+        assert!(error.starts_with("no field is called \"sise\"; there are path, kind, "));
+        assert!("--size".parse::<SortKey>().is_err());
+    }
+}
