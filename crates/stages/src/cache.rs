@@ -555,6 +555,7 @@ mod tests {
     fn the_ends_of_directories_flow_through() {
         let mut batch = files(0..1, 5);
         batch.push_end(DirectoryEnd {
+            directories: 0,
             directory: root("r"),
             entries: 7,
             status: DirectoryStatus::Complete,

@@ -283,6 +283,7 @@ mod tests {
         let marks = [Change::New, Change::Changed, Change::Unchanged];
         records.set_changes([marks, marks].concat());
         records.push_end(DirectoryEnd {
+            directories: 0,
             directory: b,
             entries: 3,
             status: DirectoryStatus::Complete,

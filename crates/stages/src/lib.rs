@@ -57,7 +57,7 @@ pub use output_mark::{MARK_SCHEMA, OutputMark};
 pub use output_path::OutputPath;
 pub use paths::{Paths, PathsConfig, Separator};
 pub use record_batch::{Change, RecordBatch};
-pub use registration::register_outputs;
+pub use registration::register;
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
 pub use sort::{Sort, SortConfig};
@@ -66,18 +66,3 @@ pub use stat::{Stat, StatConfig};
 pub use stat_cache::BatchedStatCache;
 pub use summary::{LargeFile, SUMMARY_SCHEMA, Summarize, Summary, SummaryConfig, SummaryTime};
 pub use summary_groups::{Breakdown, Group, GroupBy, Share};
-
-use statline_pipeline::Registry;
-
-/// Adds every kind of stage in this crate.
-///
-/// # Panics
-/// If one of their names is taken in the registry.
-pub fn register(registry: &mut Registry) {
-    registry.register("enumerate", Enumerate);
-    registry.register("batch", Batch);
-    registry.register("stat", Stat);
-    registry.register("cache", Cache::default());
-    registry.register("sort", Sort);
-    register_outputs(registry);
-}

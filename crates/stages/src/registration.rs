@@ -2,18 +2,22 @@
 
 use statline_pipeline::Registry;
 
-use crate::{Csv, Filter, Jsonl, Null, Paths, Summarize};
+use crate::{Batch, Cache, Csv, Enumerate, Filter, Jsonl, Null, Paths, Sort, Stat, Summarize};
 
-/// Registers what works on rows that are there already: `filter`, `summary` and the outputs `csv`, `jsonl`, `null` and
-/// `paths`.
+/// Registers every kind of this crate.
 ///
 /// # Panics
 /// If one of the names is taken.
-pub fn register_outputs(registry: &mut Registry) {
-    registry.register("csv", Csv);
+pub fn register(registry: &mut Registry) {
+    registry.register("enumerate", Enumerate);
+    registry.register("batch", Batch);
+    registry.register("stat", Stat);
+    registry.register("cache", Cache::default());
+    registry.register("sort", Sort);
     registry.register("filter", Filter);
-    registry.register("jsonl", Jsonl);
-    registry.register("null", Null);
-    registry.register("paths", Paths);
     registry.register("summary", Summarize);
+    registry.register("jsonl", Jsonl);
+    registry.register("csv", Csv);
+    registry.register("paths", Paths);
+    registry.register("null", Null);
 }

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use statline_pipeline::{Job, Outcome, Problems, Registry, RunReport};
-use statline_stages::{Batch, Enumerate, OutputMark, Stat, Summary, register_outputs};
+use statline_stages::{OutputMark, Summary, register};
 
 const SCAN: &str = r#"
 [stages.walk]
@@ -27,10 +27,7 @@ targets = true
 
 fn parse(text: &str, directory: &Path) -> Result<Job, Problems> {
     let mut registry = Registry::new();
-    registry.register("enumerate", Enumerate);
-    registry.register("batch", Batch);
-    registry.register("stat", Stat);
-    register_outputs(&mut registry);
+    register(&mut registry);
     let environment = |name: &str| match name {
         "ROOT" => Some(directory.join("tree").into_os_string()),
         "OUT" => Some(directory.as_os_str().to_owned()),
