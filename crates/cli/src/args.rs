@@ -73,7 +73,8 @@ pub(crate) enum Command {
 /// the directories that were named included, and what is said about the run goes to standard error.
 ///
 /// The flags are turned into a job in TOML, which --print-job shows; what has no flag here has an option there, and
-/// --set reaches it: `--set stages.walk.skip_pseudo=false` enters /proc, /sys and their like.
+/// --set reaches it: `--set stages.walk.skip_pseudo=false` enters /proc, /sys and their like. SIGUSR1 shows how far the
+/// stages are.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct ScanArguments {
@@ -184,7 +185,7 @@ pub(crate) struct ScanArguments {
 /// Run a job from a file.
 ///
 /// What the job writes is its own business; what is said about the run goes to standard error. A job whose only output
-/// is a summary prints that to standard output.
+/// is a summary prints that to standard output. SIGUSR1 shows how far the stages are.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct RunArguments {

@@ -41,7 +41,9 @@ pub(crate) fn man(arguments: &ManArguments, terminal: Terminal) -> Result<Exit, 
     let runs = matches!(arguments.command.as_deref(), None | Some("scan" | "run"));
     let is_main = arguments.command.is_none();
     // Text that stands in columns gets sections of its own.
-    let plain = command.after_help(None::<&str>).after_long_help(None::<&str>);
+    let plain = command
+        .after_help(None::<&str>)
+        .after_long_help(None::<&str>);
     let has_commands = plain.has_subcommands();
     let man = clap_mangen::Man::new(plain).source(concat!("statline ", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
@@ -70,7 +72,10 @@ fn section(page: &mut Vec<u8>, heading: &str, text: &str) {
     page.extend_from_slice(format!(".SH \"{heading}\"\n.nf\n").as_bytes());
     for line in text.lines().skip(1) {
         // A backslash, a hyphen that is to be copied, a quote and a dot at the start of a line mean something to roff.
-        let line = line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+        let line = line
+            .replace('\\', "\\e")
+            .replace('-', "\\-")
+            .replace('\'', "\\(aq");
         page.extend_from_slice(format!("\\&{line}\n").as_bytes());
     }
     page.extend_from_slice(b".fi\n");
