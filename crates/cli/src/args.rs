@@ -140,7 +140,7 @@ pub(crate) struct ScanArguments {
 
     /// Put the rows in the order of a field; `-size` for the largest first; can be repeated.
     ///
-    /// The first counts most. There are the fields of rows, and name. All rows are held in memory for it.
+    /// The first counts most. There are the fields of rows. All rows are held in memory for it.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
     pub(crate) sort: Vec<String>,
 
@@ -168,7 +168,7 @@ pub(crate) struct ScanArguments {
     /// List on so many threads, and fetch metadata on so many; by default as many as pay.
     ///
     /// How many that is depends on the cores and on the file system; `statline doctor PATH` tells.
-    #[arg(short = 'j', long, value_name = "COUNT", help_heading = "How to scan")]
+    #[arg(short = 'j', long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=512), help_heading = "How to scan")]
     pub(crate) threads: Option<u16>,
 
     /// The system calls to use. `auto` tries what is fastest.
