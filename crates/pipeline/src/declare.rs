@@ -199,11 +199,13 @@ impl<'a> Declare<'a> {
         );
     }
 
-    /// Reports a problem with one of the stage's options, or, where `option` is empty, with all of them together.
+    /// Reports a problem with one of the stage's options, such as `path`, with a part of one, such as `roots[2]`, or,
+    /// where `option` is empty, with all of them together.
     pub fn problem(&mut self, option: &str, message: impl Into<String>, help: Option<String>) {
         let location = match option {
             "" => self.location.clone(),
-            option => self.location.child(option),
+            // Put on as it stands: as the name of a key, the index in it would be quoted and its line not be found.
+            option => Location::of_path(format!("{}.{option}", self.location.path())),
         };
         let mut problem = Problem::error(location, message);
         problem.help = help;
