@@ -375,7 +375,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use proptest::prelude::*;
-    use statline_pipeline::testing::Collected;
+    use statline_pipeline::testing::{Collected, conformance};
     use statline_pipeline::{Builder, Errors, Outcome, RunReport, Sink};
 
     use super::*;
@@ -536,9 +536,10 @@ mod tests {
         let (_, report) = run(
             &cache,
             config(10),
-            vec![files(0..7, 5), files(7..30, 5)],
+            vec![files(0..7, 5), files(7..20, 5), files(20..30, 5)],
             Reader::TakesAll,
         );
+        assert_eq!(report.outcome, Outcome::Complete);
         assert_eq!(
             report.stage("known").unwrap().counters["not_remembered"],
             20
@@ -549,6 +550,28 @@ mod tests {
         // A job that wants another capacity keeps what fits.
         let (marks, _) = run(&cache, config(4), vec![files(0..30, 5)], Reader::TakesAll);
         assert!((2..=4).contains(&known(&marks)), "{}", known(&marks));
+    }
+
+    #[test]
+    fn it_takes_what_the_framework_may_do_to_it() {
+        conformance(|trial| {
+            let records = trial.feed("records", (0..5).map(|at| files(at..at + 1, 5)).collect());
+            let builder = trial.builder();
+            let known = builder.stage("known", Cache::default(), CacheConfig::default());
+            let known = known.reads(&records).done();
+            trial.drain::<RecordBatch>("out", &known);
+        });
+    }
+
+    #[test]
+    fn a_value_that_is_not_given_proves_nothing() {
+        let cache = Cache::default();
+        let without_times = || {
+            let metadata = file(|metadata| _ = metadata.set_size(5).set_file_id(9u64.into()));
+            batch([("0".to_owned(), metadata)])
+        };
+        assert_eq!(marks(&cache, without_times()), [Change::New]);
+        assert_eq!(marks(&cache, without_times()), [Change::Changed]);
     }
 
     #[test]
