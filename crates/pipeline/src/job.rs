@@ -97,6 +97,12 @@ impl Job {
         &self.warnings
     }
 
+    /// The name and the kind of every stage, in the order in which messages travel.
+    pub fn stages(&self) -> impl Iterator<Item = (&str, &str)> {
+        let stages = self.graph.stages.iter();
+        stages.map(|stage| (stage.name.as_str(), stage.kind.as_str()))
+    }
+
     /// What all channels of the job hold at the most, in bytes, but for single messages larger than a whole channel.
     pub fn queue_bytes(&self) -> u64 {
         self.graph

@@ -62,7 +62,7 @@ pub use opening::{Context, Endpoints, Opening};
 pub use outcome::{Outcome, PublishOrder, Publisher, StageErrors, Verdict};
 pub use port::{Inlet, Outlet, Received};
 pub use quantity::{ByteSize, ParseQuantityError, Period};
-pub use registry::{KindInfo, Registration, Registry};
+pub use registry::{KindInfo, PortInfo, Registration, Registry};
 pub use report::{EdgeReport, Latency, REPORT_SCHEMA, RunReport, Snapshot, StageReport};
 pub use results::Results;
 pub use run::{Monitor, Run};

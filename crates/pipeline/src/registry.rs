@@ -6,7 +6,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::config::{Problems, STAGE_KEYS, StageOptions, field_names};
+use crate::config::{Location, Problems, STAGE_KEYS, StageOptions, ThreadSetting, field_names};
+use crate::declare::Declare;
 use crate::kind::{AnyConfig, ErasedKind};
 use crate::shape::{ClosureKind, Options, SinkShape, SourceShape, TransformShape};
 use crate::{Kind, Sink, Source, StageError, Threading, Transform};
@@ -34,8 +35,21 @@ pub struct KindInfo {
     pub about: &'static str,
     /// Whether it can run on several threads.
     pub threading: Threading,
+    /// Its input ports, none if it is a source. A port that takes what comes is shown with all that it takes.
+    pub inputs: Vec<PortInfo>,
+    /// Its output ports, none if it is an end. Every stage has the port `errors` besides.
+    pub outputs: Vec<PortInfo>,
     /// Its options as a JSON schema, with their types, defaults and descriptions.
     pub options: schemars::Schema,
+}
+
+/// A port of a kind, as far as it is known without a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortInfo {
+    /// Its name; the usual port of a stage is `in` or `out`.
+    pub name: &'static str,
+    /// The types of messages that it takes or sends.
+    pub messages: Vec<&'static str>,
 }
 
 /// Details of a kind that was just registered.
@@ -155,10 +169,28 @@ impl Registry {
 }
 
 fn info(name: &str, entry: &Entry) -> KindInfo {
+    let location = Location::of_path("");
+    let mut ports = Declare::new(name, &location, &[], ThreadSetting::Count(1));
+    Arc::clone(&entry.kind).declare(None, &mut ports);
+    let declaration = ports.declaration;
+    let inputs = declaration.inputs.into_iter();
+    let outputs = declaration.outputs.into_iter();
     KindInfo {
         name: name.to_owned(),
         about: entry.about,
         threading: entry.threading,
+        inputs: inputs
+            .map(|port| PortInfo {
+                name: port.name,
+                messages: port.accepts.iter().map(|message| message.name).collect(),
+            })
+            .collect(),
+        outputs: outputs
+            .map(|port| PortInfo {
+                name: port.name,
+                messages: vec![port.stream.message.name],
+            })
+            .collect(),
         options: (entry.schema)(),
     }
 }

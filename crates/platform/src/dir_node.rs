@@ -11,6 +11,7 @@ use std::fmt;
 #[cfg(unix)]
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 #[cfg(unix)]
@@ -63,6 +64,8 @@ pub struct DirNode {
     name: Box<[u8]>,
     depth: u32,
     followed: bool,
+    /// Where [`Handles`](crate::Handles) put this directory last. Only a hint.
+    slot: AtomicU32,
     identity: OnceLock<Identity>,
 }
 
@@ -76,6 +79,7 @@ impl DirNode {
             name: terminate(path.as_os_str().as_encoded_bytes()),
             depth: 0,
             followed: true,
+            slot: AtomicU32::new(u32::MAX),
             identity: OnceLock::new(),
         })
     }
@@ -100,6 +104,7 @@ impl DirNode {
             // Saturates where no tree can be: each level takes memory for its node.
             depth: parent.depth.saturating_add(1),
             followed,
+            slot: AtomicU32::new(u32::MAX),
             identity: OnceLock::new(),
         })
     }
@@ -143,6 +148,15 @@ impl DirNode {
     #[must_use]
     pub fn identity(&self) -> Option<&Identity> {
         self.identity.get()
+    }
+
+    pub(crate) fn slot_hint(&self) -> usize {
+        self.slot.load(Relaxed) as usize
+    }
+
+    pub(crate) fn set_slot_hint(&self, slot: usize) {
+        self.slot
+            .store(u32::try_from(slot).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Notes what the directory is. Returns whether that is what it was before, if it was opened
@@ -198,6 +212,19 @@ impl DirNode {
             }
             out.extend_from_slice(name.as_bytes());
         }
+    }
+
+    /// Appends the path of the entry `name` in this directory, as seen from the root: without the
+    /// root's own path, and without a slash in front. Nothing for the root itself.
+    pub fn write_relative_path(&self, name: Name<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.write_entry_path(name, out);
+        let root = self.ancestors().last().unwrap_or(self);
+        let mut skipped = root.bytes().len();
+        if out.len() > start + skipped && root.separates_children() {
+            skipped += 1;
+        }
+        out.drain(start..start + skipped);
     }
 
     /// The path, see [`DirNode::write_path`].
@@ -331,6 +358,7 @@ mod tests {
 
     #[test]
     fn paths_join_without_doubling_a_slash() {
+        let c = NameBuf::new(b"c").unwrap();
         for (root, expected) in [
             ("/", "/a/b"),
             ("dir", "dir/a/b"),
@@ -342,15 +370,28 @@ mod tests {
             assert_eq!(node.path_bytes(), expected.as_bytes());
             assert_eq!(node.root_path(), Path::new(root));
             let mut entry = b"> ".to_vec();
-            node.write_entry_path(NameBuf::new(b"c").unwrap().as_name(), &mut entry);
+            node.write_entry_path(c.as_name(), &mut entry);
             assert_eq!(entry, format!("> {expected}/c").as_bytes());
+            let mut relative = b"> ".to_vec();
+            node.write_relative_path(c.as_name(), &mut relative);
+            assert_eq!(relative, b"> a/b/c");
         }
-        let root = DirNode::root(Path::new("/"));
-        assert_eq!(root.path_bytes(), b"/");
-        let mut entry = Vec::new();
-        root.write_entry_path(NameBuf::new(b"c").unwrap().as_name(), &mut entry);
-        assert_eq!(entry, b"/c");
-        assert!(root.name().is_empty());
+        for (root, expected) in [("/", "/c"), ("dir", "dir/c"), ("dir/", "dir/c"), ("", "c")] {
+            let node = DirNode::root(Path::new(root));
+            let (mut entry, mut relative, mut itself) = (Vec::new(), Vec::new(), Vec::new());
+            node.write_entry_path(c.as_name(), &mut entry);
+            node.write_relative_path(c.as_name(), &mut relative);
+            node.write_relative_path(Name::EMPTY, &mut itself);
+            assert_eq!(
+                (&entry[..], &relative[..]),
+                (expected.as_bytes(), &b"c"[..])
+            );
+            assert_eq!(
+                (node.path_bytes(), itself),
+                (root.as_bytes().to_vec(), Vec::new())
+            );
+            assert!(node.name().is_empty());
+        }
     }
 
     #[test]

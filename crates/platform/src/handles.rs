@@ -163,6 +163,16 @@ impl Handles {
         pinned.shared.lock().cache.detach(pinned.slot);
     }
 
+    /// Closes `node`'s directory now, or when nobody pins it any more, as it has been read whole and
+    /// nothing below it is left to open. Should it be wanted again, it is reopened.
+    ///
+    /// Closing soon is cheaper than closing late: what the kernel keeps of an open directory is still
+    /// in the processor's cache then.
+    pub fn retire(&self, node: &DirNode) {
+        let closing = self.0.lock().cache.retire(node);
+        self.0.close(closing);
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> HandleStats {
@@ -224,13 +234,22 @@ impl Shared {
         result
     }
 
+    /// Closes what came out of the cache; only then does its descriptor count as free.
+    fn close(&self, closing: Option<Slot>) {
+        if closing.is_some() {
+            drop(closing);
+            self.release(|state| state.cache.revoke(1));
+        }
+    }
+
     /// Closes everything idle, for want of a descriptor in the whole process. Waits for a release
     /// if that is nothing, or if told to.
     fn give_way(&self, wait: bool) {
-        let evicted = self.release(|state| state.cache.evict(usize::MAX));
-        let waits = wait || evicted.is_empty();
+        let evicted = self.lock().cache.evict(usize::MAX);
+        let count = evicted.len();
         drop(evicted);
-        if waits {
+        self.release(|state| state.cache.revoke(count));
+        if wait || count == 0 {
             self.wait(self.lock());
         }
     }
@@ -267,8 +286,8 @@ impl Drop for Pinned {
     fn drop(&mut self) {
         // SAFETY: the handle is not used again.
         unsafe { ManuallyDrop::drop(&mut self.handle) };
-        let closing: Option<Slot> = self.shared.release(|state| state.cache.unpin(self.slot));
-        drop(closing);
+        let closing = self.shared.release(|state| state.cache.unpin(self.slot));
+        self.shared.close(closing);
     }
 }
 

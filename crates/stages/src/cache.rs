@@ -37,7 +37,7 @@ pub struct CacheConfig {
     /// Entries to remember; 1,000,000 unless something is said, at about 300 bytes each.
     ///
     /// Entries beyond that are marked new in each run. A path of more than 256 bytes counts as several entries.
-    pub capacity: Option<std::num::NonZeroUsize>,
+    pub max_entries: Option<std::num::NonZeroUsize>,
 }
 
 const DEFAULT_SIGNATURE: [Field; 4] = [Field::Size, Field::Mtime, Field::Ctime, Field::Inode];
@@ -46,7 +46,7 @@ impl Default for CacheConfig {
     fn default() -> CacheConfig {
         CacheConfig {
             signature: DEFAULT_SIGNATURE.to_vec(),
-            capacity: None,
+            max_entries: None,
         }
     }
 }
@@ -92,7 +92,7 @@ impl Cache {
             Memory::Own(own) => own,
         };
         let mut own = lock(own);
-        let cache = match (own.take(), config.capacity) {
+        let cache = match (own.take(), config.max_entries) {
             (Some(cache), Some(capacity)) if cache.capacity() != capacity.get() => {
                 cache.resized(capacity.get())
             }
@@ -116,11 +116,11 @@ impl Kind for Cache {
         let mut signature = Vec::new();
         if let Some(config) = config {
             signature = check_signature(&config.signature, ports);
-            if config.capacity.is_some() && matches!(self.memory, Memory::Given(_)) {
+            if config.max_entries.is_some() && matches!(self.memory, Memory::Given(_)) {
                 ports.problem(
-                    "capacity",
-                    "the program that runs this job has set the capacity",
-                    Some("take `capacity` out".to_owned()),
+                    "max_entries",
+                    "the program that runs this job has set how many entries are remembered",
+                    Some("take `max_entries` out".to_owned()),
                 );
             }
         }
@@ -518,19 +518,19 @@ mod tests {
         let mut job = Builder::new("test");
         let stat = job.stage("stat", Given::new(files(0..1, 1)), ()).done();
         let config = CacheConfig {
-            capacity: NonZeroUsize::new(5),
+            max_entries: NonZeroUsize::new(5),
             ..CacheConfig::default()
         };
         let known = job.stage("known", cache, config).reads(&stat).done();
         let _ = job.sink("reader", Reader::TakesAll).reads(&known);
-        assert_eq!(problems(job)[0].0, "stages.known.capacity");
+        assert_eq!(problems(job)[0].0, "stages.known.max_entries");
     }
 
     #[test]
     fn no_more_is_remembered_than_the_capacity() {
         let cache = Cache::default();
         let config = |capacity| CacheConfig {
-            capacity: NonZeroUsize::new(capacity),
+            max_entries: NonZeroUsize::new(capacity),
             ..CacheConfig::default()
         };
         let (_, report) = run(
@@ -578,6 +578,7 @@ mod tests {
     fn the_ends_of_directories_flow_through() {
         let mut batch = files(0..1, 5);
         batch.push_end(DirectoryEnd {
+            directories: 0,
             directory: root("r"),
             entries: 7,
             status: DirectoryStatus::Complete,
@@ -600,7 +601,7 @@ mod tests {
         let stat = job.stage("stat", stat, ()).done();
         let config = CacheConfig {
             signature: signature.to_vec(),
-            capacity: None,
+            max_entries: None,
         };
         let known = job
             .stage("known", Cache::default(), config)

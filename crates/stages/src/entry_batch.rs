@@ -33,6 +33,8 @@ pub struct DirectoryEnd {
     pub directory: Arc<DirNode>,
     /// How many of its entries were sent, excluded ones left out.
     pub entries: u64,
+    /// How many of these are directories, as far as the directory told their kinds.
+    pub directories: u64,
     /// How it ended.
     pub status: DirectoryStatus,
 }

@@ -303,7 +303,7 @@ impl Actor for EnumerateWorker {
                     });
                 }
                 First::Unreadable(node, error) => {
-                    self.directory_failed(&node, 0, "open", &error)?
+                    self.directory_failed(&node, Sent::default(), "open", &error)?
                 }
             }
         }
@@ -359,7 +359,7 @@ impl EnumerateWorker {
         {
             Ok(listing) => listing,
             Err(error) if is_cancelled(&error) => return Err(StageError::Stopped(Stop::Cancelled)),
-            Err(error) => return self.directory_failed(node, 0, "open", &error),
+            Err(error) => return self.directory_failed(node, Sent::default(), "open", &error),
         };
         match self.admit(node, listing.handle())? {
             Admission::Enter => {}
@@ -368,7 +368,7 @@ impl EnumerateWorker {
         }
         self.prefix.clear();
         scan.excludes.write_prefix(node, &mut self.prefix);
-        let mut sent = 0;
+        let mut sent = Sent::default();
         loop {
             let start = self.pending.batch.len();
             let more = match scan.excludes.any() {
@@ -383,9 +383,8 @@ impl EnumerateWorker {
                     more
                 }
             };
-            let read = self.pending.batch.len() - start;
-            sent += read as u64;
-            self.find_directories(node, start, listing.handle())?;
+            sent.entries += (self.pending.batch.len() - start) as u64;
+            sent.directories += self.find_directories(node, start, listing.handle())?;
             match more {
                 Ok(true) => self.flush_if_due()?,
                 Ok(false) => break,
@@ -419,13 +418,14 @@ impl EnumerateWorker {
         self.scan.excluded.add(excluded);
     }
 
-    /// Finds the directories among the names added since `start` and puts them on the frontier.
+    /// Finds the directories among the names added since `start` and puts them on the frontier. Returns
+    /// how many there are.
     fn find_directories(
         &mut self,
         node: &Arc<DirNode>,
         start: usize,
         handle: &statline_platform::Handle,
-    ) -> Result<(), StageError> {
+    ) -> Result<u64, StageError> {
         let scan = &*self.scan;
         let follow = scan.config.follow_symlinks;
         let mut plain = Entries::default();
@@ -461,9 +461,10 @@ impl EnumerateWorker {
                 self.pending.batch.set_kind(index, kind);
             }
         }
+        let found = plain.len() + followed.len();
         self.frontier.push(Siblings::new(node, plain, false));
         self.frontier.push(Siblings::new(node, followed, true));
-        Ok(())
+        Ok(found as u64)
     }
 
     /// Whether a directory that has just been opened is to be read.
@@ -487,7 +488,7 @@ impl EnumerateWorker {
             let error = io::Error::other("the directory is one of those above it");
             let record = record(node, "open", "LOOP", &error);
             self.out.errors().report(record)?;
-            self.end(node, 0, DirectoryStatus::Failed)?;
+            self.end(node, Sent::default(), DirectoryStatus::Failed)?;
             return Ok(Admission::Elsewhere);
         }
         if crosses {
@@ -538,35 +539,43 @@ impl EnumerateWorker {
 
     fn skip(&mut self, node: &Arc<DirNode>) -> Result<(), StageError> {
         self.scan.skipped.add(1);
-        self.end(node, 0, DirectoryStatus::Excluded)
+        self.end(node, Sent::default(), DirectoryStatus::Excluded)
     }
 
     fn directory_failed(
         &mut self,
         node: &Arc<DirNode>,
-        entries: u64,
+        sent: Sent,
         operation: &'static str,
         error: &io::Error,
     ) -> Result<(), StageError> {
         self.out
             .errors()
             .report(record(node, operation, error_code(error), error))?;
-        self.end(node, entries, DirectoryStatus::Failed)
+        self.end(node, sent, DirectoryStatus::Failed)
     }
 
     fn end(
         &mut self,
         node: &Arc<DirNode>,
-        entries: u64,
+        sent: Sent,
         status: DirectoryStatus,
     ) -> Result<(), StageError> {
         self.pending.batch.push_end(DirectoryEnd {
             directory: Arc::clone(node),
-            entries,
+            entries: sent.entries,
+            directories: sent.directories,
             status,
         });
         self.flush_if_due()
     }
+}
+
+/// What was sent of a directory.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    entries: u64,
+    directories: u64,
 }
 
 enum Admission {

@@ -211,11 +211,12 @@ pub(crate) fn carries(ports: &Declare<'_>, field: Field) -> bool {
 
 /// Reports a problem with `option` if it needs fields that don't come in.
 pub(crate) fn need(ports: &mut Declare<'_>, option: &str, fields: &[Field]) {
-    let missing: Vec<Field> = fields
-        .iter()
-        .copied()
-        .filter(|&field| !carries(ports, field))
-        .collect();
+    let mut missing: Vec<Field> = Vec::new();
+    for &field in fields {
+        if !carries(ports, field) && !missing.contains(&field) {
+            missing.push(field);
+        }
+    }
     if missing.is_empty() {
         return;
     }

@@ -12,10 +12,14 @@ mod enumerate;
 mod exclude;
 mod field;
 mod fields;
+mod filter;
 #[cfg(test)]
 mod fixtures;
 mod frontier;
+mod hard_links;
 mod jsonl;
+mod largest;
+mod moment;
 mod null;
 mod output_file;
 mod output_mark;
@@ -24,6 +28,7 @@ mod path_order;
 mod path_prefix;
 mod paths;
 mod record_batch;
+mod registration;
 mod roots;
 mod row;
 mod run_start;
@@ -31,6 +36,8 @@ mod sort;
 mod sort_key;
 mod stat;
 mod stat_cache;
+mod summary;
+mod summary_groups;
 mod text_sink;
 mod workers;
 
@@ -45,30 +52,21 @@ pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
 pub use enumerate::{Enumerate, EnumerateConfig};
 pub use field::Field;
 pub use fields::StatFields;
+pub use filter::{Filter, FilterConfig, KindName};
 pub use jsonl::{Jsonl, JsonlConfig};
+pub use moment::{Moment, ParseMomentError};
 pub use null::{Null, NullConfig};
 pub use output_file::OutputFile;
 pub use output_mark::{MARK_SCHEMA, OutputMark};
 pub use output_path::OutputPath;
 pub use paths::{Paths, PathsConfig, Separator};
 pub use record_batch::{Change, RecordBatch};
+pub use registration::register;
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
 pub use sort::{Sort, SortConfig};
 pub use sort_key::{SortKey, UnknownSortKey};
 pub use stat::{Stat, StatConfig};
 pub use stat_cache::BatchedStatCache;
-
-use statline_pipeline::Registry;
-
-/// Adds every kind of stage in this crate.
-///
-/// # Panics
-/// If one of their names is taken in the registry.
-pub fn register(registry: &mut Registry) {
-    registry.register("enumerate", Enumerate);
-    registry.register("batch", Batch);
-    registry.register("stat", Stat);
-    registry.register("cache", Cache::default());
-    registry.register("sort", Sort);
-}
+pub use summary::{LargeFile, SUMMARY_SCHEMA, Summarize, Summary, SummaryConfig, SummaryTime};
+pub use summary_groups::{Breakdown, Group, GroupBy, Share};

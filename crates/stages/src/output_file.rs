@@ -530,6 +530,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_put_in_place_has_no_mark() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.jsonl");
+        let place = path.clone();
+        let acts = Acts(move |out: &mut Outlet<EntryBatch>| {
+            fs::create_dir(&place).unwrap();
+            out.send(entries(&[b"a"]))
+        });
+        let mut builder = Builder::new("test");
+        let source = builder.source("in", acts).done();
+        let config = JsonlConfig::new(path.to_str().unwrap());
+        // Opened before the source runs, so that the directory comes as a surprise.
+        let _ = builder.stage("out", Jsonl, config).reads(&source);
+        let report = run(builder);
+        assert_eq!(report.fault.as_ref().unwrap().kind, FaultKind::Publish);
+        let why = format!("cannot put in place {path:?}");
+        assert!(cause(&report).contains(&why), "{}", cause(&report));
+        assert_eq!(
+            listing(directory.path()).into_iter().collect::<Vec<_>>(),
+            ["out.jsonl"]
+        );
+    }
+
+    #[test]
     fn a_full_device_fails_the_run_and_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let other = directory.path().join("other.jsonl");

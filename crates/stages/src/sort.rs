@@ -668,7 +668,7 @@ mod tests {
                 let directories: Vec<_> = batch.entries().groups().map(|(node, _)| Arc::clone(node)).collect();
                 for directory in directories {
                     expected.insert((directory.path_bytes(), number));
-                    batch.push_end(DirectoryEnd { directory, entries: number, status: DirectoryStatus::Failed });
+                    batch.push_end(DirectoryEnd { directory, entries: number, directories: 0, status: DirectoryStatus::Failed });
                 }
             }
             let out = run(batches, SortConfig::default());
@@ -724,6 +724,7 @@ mod tests {
         let directory = Arc::clone(batches[0].row(0).directory);
         let status = DirectoryStatus::Complete;
         batches[0].push_end(DirectoryEnd {
+            directories: 0,
             directory,
             entries: 3,
             status,

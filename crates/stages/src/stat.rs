@@ -22,7 +22,7 @@ use statline_platform::{
 
 use crate::directories::{BackendSetting, Directories, backend};
 use crate::fields::StatFields;
-use crate::{EntryBatch, RecordBatch};
+use crate::{EntryBatch, RecordBatch, Rows};
 
 /// Options of `stat`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -150,6 +150,11 @@ impl StatWorker {
         let mut records = RecordBatch::new(batch, metadata);
         if self.targets {
             self.read_targets(&mut records)?;
+        }
+        for end in records.ends() {
+            if end.directories == 0 {
+                self.directories.handles.retire(&end.directory);
+            }
         }
         if !self.failed.is_empty() {
             self.failed.sort_unstable();

@@ -191,3 +191,11 @@ pub(crate) fn scope(error: &ErrorRecord) -> &'static str {
         Scope::Subtree => "subtree",
     }
 }
+
+/// Bytes as text, or in base64 if they are none.
+pub(crate) fn text_or_base64(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (None, Some(BASE64_STANDARD.encode(bytes))),
+    }
+}

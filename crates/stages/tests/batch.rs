@@ -33,7 +33,7 @@ proptest! {
                 });
                 serial += 1;
                 let status = DirectoryStatus::Complete;
-                batch.push_end(DirectoryEnd { directory: Arc::clone(&node), entries: count as u64, status });
+                batch.push_end(DirectoryEnd { directory: Arc::clone(&node), entries: count as u64, directories: 0, status });
                 ends += 1;
             }
             expected.extend(batch.rows().map(|row| row.path_bytes()));

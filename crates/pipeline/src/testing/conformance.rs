@@ -72,7 +72,10 @@ pub fn conformance(lay_out: impl Fn(&mut Trial)) {
             }
         };
         let (done, report) = mpsc::channel();
-        thread::spawn(move || done.send(job.start(&cancel).wait()));
+        thread::spawn(move || {
+            // Nobody listens any more once it was taken to hang.
+            let _ = done.send(job.start(&cancel).wait());
+        });
         match report.recv_timeout(PATIENCE) {
             Ok(report) => case.check(&report, acted.load(Ordering::Acquire)),
             Err(error) => panic!("{}: the run does not end ({error})", case.name),

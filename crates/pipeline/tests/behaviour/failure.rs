@@ -97,14 +97,14 @@ fn run_with_fault(stage: usize, at: u64, how: How) -> (RunReport, Verdicts, Cens
 
 #[test]
 fn a_fault_at_any_message_of_any_stage_is_named_and_nothing_is_published_or_left_behind() {
-    for stage in 0..STAGES.len() {
+    for (stage, name) in STAGES.iter().enumerate() {
         for how in [How::Panic, How::Error] {
             for at in (1..=50).step_by(2).chain([60]) {
-                let case = format!("{how:?} at message {at} of {}", STAGES[stage]);
+                let case = format!("{how:?} at message {at} of {name}");
                 let (report, verdicts, census) = run_with_fault(stage, at, how);
                 assert_eq!(report.outcome, Outcome::Failed, "{case}");
                 let fault = report.fault.expect("a failed run has a fault");
-                assert_eq!(fault.stage, STAGES[stage], "{case}");
+                assert_eq!(fault.stage, *name, "{case}");
                 assert_eq!(
                     fault.message,
                     format!("message {at} is one too many"),
@@ -118,7 +118,7 @@ fn a_fault_at_any_message_of_any_stage_is_named_and_nothing_is_published_or_left
                 assert!(!verdicts.published(), "{case}: {:?}", verdicts.all());
                 assert_eq!(census.count(), 0, "{case}: stages outlived the run");
                 let cause = report.cause.expect("a failed run has a cause");
-                assert!(cause.contains(STAGES[stage]), "{case}: {cause}");
+                assert!(cause.contains(name), "{case}: {cause}");
             }
         }
     }
@@ -226,16 +226,15 @@ fn a_stage_that_cannot_open_or_panics_while_opening_fails_the_run_before_it_star
 
 #[test]
 fn a_stage_opened_without_workers_or_without_one_of_its_ports_fails_the_run() {
+    type Ports = (InputPort<u64>, OutputPort<u64>);
+    type Open = fn(Ports, &mut Opening<'_>) -> Result<(), StageError>;
     let ports = |ports: &mut Declare<'_>| {
         (
             ports.input::<u64>("in"),
             ports.output::<u64>("out", Properties::default()),
         )
     };
-    let run_kind = |open: fn(
-        (InputPort<u64>, OutputPort<u64>),
-        &mut Opening<'_>,
-    ) -> Result<(), StageError>| {
+    let run_kind = |open: Open| {
         let mut builder = Builder::new("test");
         let source = builder.source("source", Items(vec![1u64])).done();
         let stage = builder

@@ -38,8 +38,10 @@ impl Kind for Shape {
         if let Some((port, keys)) = self.needs_order {
             ports.needs_order(port, keys);
         }
-        let mut properties = Properties::default();
-        properties.order = self.order.clone();
+        let mut properties = Properties {
+            order: self.order.clone(),
+            ..Properties::default()
+        };
         if let (true, Some(stream)) = (self.passes_order, ports.incoming("in")) {
             properties.order = stream.properties.order.clone();
         }

@@ -221,32 +221,33 @@ fn dropping_a_run_ends_it_and_publishes_nothing() {
 
 #[test]
 fn dropping_a_run_that_had_ended_well_publishes_nothing_either() {
-    let (verdicts, ended) = (Verdicts::default(), Gate::default());
-    struct AtEnd(Gate);
-    impl Drop for AtEnd {
-        fn drop(&mut self) {
+    struct Last(Gate, Verdicts);
+    impl statline_pipeline::Sink for Last {
+        type In = u64;
+        fn write(&mut self, _: u64, _: &Errors) -> Result<(), StageError> {
+            Ok(())
+        }
+        fn prepare(&mut self) -> Result<(), StageError> {
             self.0.open();
+            Ok(())
+        }
+        fn publish(self, verdict: &statline_pipeline::Verdict) -> Result<(), StageError> {
+            self.1.add("last", verdict.outcome);
+            Ok(())
         }
     }
+    let (verdicts, prepared) = (Verdicts::default(), Gate::default());
     let mut builder = Builder::new("test");
     let source = builder.source("source", Items(vec![1u64])).done();
-    // Its thread drops this after it ended; the sink's has prepared before, as the source is fed through it.
-    let at_end = AtEnd(ended.clone());
-    let last = reader(|input| {
-        while input.recv()?.is_some() {}
-        Ok(())
-    });
-    let _ = builder.stage("last", last, ()).reads(&source);
-    let sink = consume(move |_: u64, _| {
-        let _ = &at_end;
-        Ok(())
-    });
-    let _ = builder
-        .sink("sink", sink.noting("sink", &verdicts))
-        .reads(&source);
+    let last = Last(prepared.clone(), verdicts.clone());
+    let _ = builder.sink("last", last).reads(&source);
     let job = build(builder);
-    within_patience(move || drop(job.start(&CancelHandle::new())));
-    assert!(!verdicts.published(), "{:?}", verdicts.all());
+    within_patience(move || {
+        let run = job.start(&CancelHandle::new());
+        prepared.pass();
+        drop(run);
+    });
+    assert_eq!(verdicts.all(), [("last", Outcome::Cancelled)]);
 }
 
 #[test]

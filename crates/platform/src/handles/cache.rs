@@ -1,11 +1,10 @@
 //! Which directories are open: the bookkeeping behind [`Handles`](super::Handles), without a system
 //! call or a lock.
 //!
-//! What must stay true: `slots in use + opening ≤ budget`. Every descriptor is either in a slot or
-//! was granted by [`HandleCache::grant`] to a thread that is opening it; a slot taken away to make
-//! room passes on to that grant, and its handle must be closed before anything is opened with it.
+//! What must stay true: `slots in use + loose ≤ budget`. A descriptor that is in no slot is *loose*:
+//! somebody is opening it, with a grant, or closing it. It counts until it is really closed and
+//! handed back by [`HandleCache::revoke`], or put into a slot.
 
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::{DirNode, Handle};
@@ -16,16 +15,19 @@ pub(super) type SlotId = usize;
 /// An open directory in the cache.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) handle: Arc<Handle>,
-    /// Also keeps the node's address from being used again while it is a key.
+    handle: Arc<Handle>,
     node: Arc<DirNode>,
     pins: usize,
-    /// When it was last unpinned: its key among the idle ones.
-    idle_since: u64,
+    /// The idle slots that were unpinned right before and right after this one.
+    older: SlotId,
+    newer: SlotId,
     cursor: Cursor,
-    /// Whether `index` leads here. If not, it is closed once nobody pins it.
+    /// Whether [`HandleCache::find`] leads here. If not, it is closed once nobody pins it.
     shared: bool,
 }
+
+/// No slot.
+const NONE: SlotId = SlotId::MAX;
 
 /// Where the handle's position in the directory's list of names is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +46,12 @@ pub(super) struct HandleCache {
     budget: usize,
     slots: Vec<Option<Slot>>,
     free: Vec<SlotId>,
-    /// By the address of the node.
-    index: HashMap<usize, SlotId>,
-    /// Slots that nobody pins, the longest idle first.
-    idle: BTreeMap<u64, SlotId>,
-    clock: u64,
-    /// Descriptors granted and not in a slot yet.
-    opening: usize,
+    /// The ends of the list of slots that nobody pins, which the slots themselves link.
+    oldest: SlotId,
+    newest: SlotId,
+    idle: usize,
+    /// Descriptors outside of slots, being opened or closed.
+    loose: usize,
     peak: usize,
     evicted: u64,
 }
@@ -61,18 +62,18 @@ impl HandleCache {
             budget,
             slots: Vec::new(),
             free: Vec::new(),
-            index: HashMap::new(),
-            idle: BTreeMap::new(),
-            clock: 0,
-            opening: 0,
+            oldest: NONE,
+            newest: NONE,
+            idle: 0,
+            loose: 0,
             peak: 0,
             evicted: 0,
         }
     }
 
-    /// Descriptors in use: in slots, or granted.
+    /// Descriptors in use, in slots and loose.
     pub(super) fn open(&self) -> usize {
-        self.slots.len() - self.free.len() + self.opening
+        self.slots.len() - self.free.len() + self.loose
     }
 
     pub(super) fn peak(&self) -> usize {
@@ -85,20 +86,24 @@ impl HandleCache {
 
     /// The slot that holds `node`'s directory, for everyone.
     pub(super) fn find(&self, node: &DirNode) -> Option<SlotId> {
-        self.index.get(&key(node)).copied()
+        // A node remembers the slot it was put into last; whether it is still there, the slot tells.
+        let id = node.slot_hint();
+        let slot = self.slots.get(id)?.as_ref()?;
+        (slot.shared && std::ptr::eq(&*slot.node, node)).then_some(id)
     }
 
     /// Keeps a slot from being evicted until [`HandleCache::unpin`].
     pub(super) fn pin(&mut self, id: SlotId) -> Arc<Handle> {
-        let slot = slot(&mut self.slots, id);
-        if slot.pins == 0 {
-            self.idle.remove(&slot.idle_since);
+        if slot(&mut self.slots, id).pins == 0 {
+            self.unlink(id);
         }
+        let slot = slot(&mut self.slots, id);
         slot.pins += 1;
         Arc::clone(&slot.handle)
     }
 
-    /// Takes back a pin. A slot that comes back is to be closed, outside of any lock.
+    /// Takes back a pin. A slot that comes back is loose now: to be closed, outside of any lock, and
+    /// then revoked.
     #[must_use]
     pub(super) fn unpin(&mut self, id: SlotId) -> Option<Slot> {
         let slot = slot(&mut self.slots, id);
@@ -109,10 +114,21 @@ impl HandleCache {
         if !slot.shared {
             return self.take(id);
         }
-        self.clock += 1;
-        slot.idle_since = self.clock;
-        self.idle.insert(self.clock, id);
+        self.link(id);
         None
+    }
+
+    /// Gives `node`'s directory up, as nobody is expected to want it again. A slot that comes back
+    /// is loose now, see [`HandleCache::unpin`]; while somebody pins it, it is closed after that.
+    #[must_use]
+    pub(super) fn retire(&mut self, node: &DirNode) -> Option<Slot> {
+        let id = self.find(node)?;
+        if slot(&mut self.slots, id).pins > 0 {
+            self.detach(id);
+            return None;
+        }
+        self.unlink(id);
+        self.take(id)
     }
 
     /// Takes the cursor of a slot, if it is free. Returns where it was.
@@ -127,32 +143,34 @@ impl HandleCache {
         slot(&mut self.slots, id).cursor = Cursor::Moved;
     }
 
-    /// Grants the opening of `count` directories. Slots that come back were taken away for that,
-    /// and must be closed first. `None` if there is no room, and none can be made.
+    /// Grants the opening of `count` directories. Slots that come back were taken away for that, and
+    /// must be closed first. `None` if there is no room, and none can be made.
     #[must_use]
     pub(super) fn grant(&mut self, count: usize) -> Option<Vec<Slot>> {
         let excess = (self.open() + count).saturating_sub(self.budget);
-        if excess > self.idle.len() {
+        if excess > self.idle {
             return None;
         }
+        // What the evicted slots leave is part of the grant.
         let evicted = self.evict(excess);
-        self.opening += count;
+        self.loose += count - evicted.len();
         self.peak = self.peak.max(self.open());
         Some(evicted)
     }
 
-    /// Takes back `count` grants that were not used.
+    /// Takes back `count` grants that were not used, or loose descriptors that were closed.
     pub(super) fn revoke(&mut self, count: usize) {
-        self.opening -= count;
+        self.loose -= count;
     }
 
-    /// Takes the `count` longest idle slots away, or all idle ones if there are fewer.
+    /// Takes the `count` longest idle slots away, or all idle ones if there are fewer. They are
+    /// loose now, see [`HandleCache::unpin`].
     #[must_use]
     pub(super) fn evict(&mut self, count: usize) -> Vec<Slot> {
         let mut evicted = Vec::new();
-        while evicted.len() < count
-            && let Some((_, id)) = self.idle.pop_first()
-        {
+        while evicted.len() < count && self.oldest != NONE {
+            let id = self.oldest;
+            self.unlink(id);
             evicted.extend(self.take(id));
         }
         self.evicted += evicted.len() as u64;
@@ -172,40 +190,58 @@ impl HandleCache {
             self.slots.len() - 1
         });
         if shared {
-            self.index.insert(key(&node), id);
+            node.set_slot_hint(id);
         }
         self.slots[id] = Some(Slot {
             handle,
             node,
             pins: 1,
-            idle_since: 0,
+            older: NONE,
+            newer: NONE,
             cursor,
             shared,
         });
-        self.opening -= 1;
+        self.loose -= 1;
         id
     }
 
     /// Makes a pinned slot nobody else's: the next one who wants the directory opens it anew.
     pub(super) fn detach(&mut self, id: SlotId) {
-        let slot = slot(&mut self.slots, id);
-        if std::mem::replace(&mut slot.shared, false) {
-            self.index.remove(&key(&slot.node));
-        }
+        slot(&mut self.slots, id).shared = false;
     }
 
     fn take(&mut self, id: SlotId) -> Option<Slot> {
         let slot = self.slots[id].take()?;
         self.free.push(id);
-        if slot.shared {
-            self.index.remove(&key(&slot.node));
-        }
+        self.loose += 1;
         Some(slot)
     }
-}
 
-fn key(node: &DirNode) -> usize {
-    std::ptr::from_ref(node).addr()
+    /// Puts a slot at the newer end of the idle ones.
+    fn link(&mut self, id: SlotId) {
+        let newest = std::mem::replace(&mut self.newest, id);
+        let added = slot(&mut self.slots, id);
+        (added.older, added.newer) = (newest, NONE);
+        match newest {
+            NONE => self.oldest = id,
+            newest => slot(&mut self.slots, newest).newer = id,
+        }
+        self.idle += 1;
+    }
+
+    /// Takes a slot out of the idle ones.
+    fn unlink(&mut self, id: SlotId) {
+        let Slot { older, newer, .. } = *slot(&mut self.slots, id);
+        match older {
+            NONE => self.oldest = newer,
+            older => slot(&mut self.slots, older).newer = newer,
+        }
+        match newer {
+            NONE => self.newest = older,
+            newer => slot(&mut self.slots, newer).older = older,
+        }
+        self.idle -= 1;
+    }
 }
 
 /// A slot that is in use. Not a method, so that the other fields stay free.

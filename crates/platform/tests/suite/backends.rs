@@ -164,6 +164,19 @@ fn a_directory_is_listed_again_after_rewinding() {
         }
         assert_eq!(passes[0].len(), 3_000);
         assert!(passes[0] == passes[1]);
+
+        // One that fits into a chunk, which then ends where it ended before.
+        fs::create_dir(directory.path().join("small")).unwrap();
+        File::create(directory.path().join("small/file")).unwrap();
+        let small = backend
+            .open_child(handle, name("small").as_name(), false)
+            .unwrap();
+        for _ in 0..2 {
+            let mut entries = Entries::default();
+            backend.read_names(&small, &mut entries).unwrap();
+            assert_eq!(entries.name(0), name("file").as_name());
+            backend.rewind(&small).unwrap();
+        }
     });
 }
 

@@ -1,0 +1,422 @@
+//! The command line: what can be said, and how `--help` tells it.
+//!
+//! One thing must stay true: no flag is read and then ignored. What makes no sense together is refused.
+
+use std::path::PathBuf;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::exit::EXIT_STATUS;
+use crate::human::Units;
+
+const EXAMPLES: &str = "\
+Examples:
+  statline scan /data                                what is there, and what held the scan back
+  statline scan /data -o inventory.csv               every entry as a row of a table
+  statline scan . -o - | jq -r 'select(.size > 1e9).path'
+  statline scan /data -x --sort -size -o big.jsonl --print-job > big.toml
+  statline run big.toml --set stages.meta.threads=16";
+
+/// Scans file systems with jobs that are described in TOML.
+///
+/// A job is a graph of stages, each on threads of its own, joined by bounded channels. `scan` makes a job from flags;
+/// `run` takes one from a file. Every stage is measured, so a run ends with a verdict: whether the result is complete,
+/// where the time went, which stage held the run back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "statline",
+    version,
+    arg_required_else_help = true,
+    after_help = EXIT_STATUS,
+    after_long_help = format!("{EXAMPLES}\n\n{EXIT_STATUS}"),
+    max_term_width = 100,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Arguments {
+    /// When to use colour. NO_COLOR turns it off where this says auto.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = false
+    )]
+    pub(crate) color: When,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Scan(Box<ScanArguments>),
+    Run(RunArguments),
+    Validate(ValidateArguments),
+    Graph(GraphArguments),
+    List(ListArguments),
+    Describe(DescribeArguments),
+    Doctor(DoctorArguments),
+    Report(ReportArguments),
+    Completions(CompletionsArguments),
+    Man(ManArguments),
+}
+
+/// Scan directories.
+///
+/// Without -o the totals go to standard output, and the table of stages with them. With -o every entry becomes a row,
+/// the directories that were named included, and what is said about the run goes to standard error.
+///
+/// The flags are turned into a job in TOML, which --print-job shows; what has no flag here has an option there, and
+/// --set reaches it: `--set stages.walk.skip_pseudo=false` enters /proc, /sys and their like.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_STATUS)]
+pub(crate) struct ScanArguments {
+    /// Where to begin. A directory named `-` is written `./-`.
+    #[arg(value_name = "PATH", default_value = ".", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+
+    /// Stay on the file systems of the paths.
+    #[arg(short = 'x', long, help_heading = "What to scan")]
+    pub(crate) one_file_system: bool,
+
+    /// Let symbolic links stand for what they lead to; loops are detected.
+    #[arg(short = 'L', long, help_heading = "What to scan")]
+    pub(crate) follow: bool,
+
+    /// Go so many levels down; 0 is the paths alone.
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "LEVELS",
+        help_heading = "What to scan"
+    )]
+    pub(crate) max_depth: Option<u32>,
+
+    /// Leave out what has such a name, with all below it: `*.o`, `node_modules/`. A pattern with a slash in it is about
+    /// the path below PATH: `build/*.o`, `**/cache/*`. Can be repeated.
+    #[arg(short = 'e', long, value_name = "GLOB", help_heading = "What to scan")]
+    pub(crate) exclude: Vec<String>,
+
+    /// Read such patterns from FILE, one a line; empty lines and lines that start with # do not count. `-` is standard
+    /// input. Can be repeated.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What to scan")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+
+    /// Write a row for every entry to FILE; `-` is standard output. The file appears whole when the scan is over, or
+    /// not at all; FILE.run.json beside it says how the scan ended. `%Y-%m-%d` becomes the date, `%%` a percent sign.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// What to write. By default the extension of FILE decides, and standard output gets JSON Lines.
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) format: Option<ScanFormat>,
+
+    /// Write paths, each ended by a NUL byte: for `xargs -0`. To standard output unless there is an -o.
+    #[arg(short = '0', long, conflicts_with = "format", help_heading = "Output")]
+    pub(crate) print0: bool,
+
+    /// The columns of the rows, separated by commas: path, kind, mode, uid, gid, size, allocated, nlink, inode, device,
+    /// rdev, atime, mtime, ctime, btime, attributes, mount_id, target, depth. Only what they need is fetched.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
+    pub(crate) fields: Vec<String>,
+
+    /// Put the rows in the order of a field; `-size` for the largest first. Can be repeated: the first counts most. All
+    /// rows are held in memory for it.
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
+    pub(crate) sort: Vec<String>,
+
+    /// Add the largest files to the totals, so many of them.
+    #[arg(long, value_name = "COUNT", help_heading = "Output")]
+    pub(crate) largest: Option<u16>,
+
+    /// Break the totals down by extension, owner, age or size; by several, separated by commas.
+    #[arg(
+        long,
+        value_name = "PROPERTY",
+        value_delimiter = ',',
+        help_heading = "Output"
+    )]
+    pub(crate) by: Vec<Property>,
+
+    /// Write what could not be read to FILE as JSON Lines, one error a line.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) errors: Option<PathBuf>,
+
+    /// Print the job that the other flags describe, and do not run it.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) print_job: bool,
+
+    /// List on so many threads, and fetch metadata on so many. By default as many as pay on the file system.
+    #[arg(short = 'j', long, value_name = "COUNT", help_heading = "How to scan")]
+    pub(crate) threads: Option<u16>,
+
+    /// The system calls to use. `auto` tries what is fastest.
+    #[arg(long, value_name = "NAME", help_heading = "How to scan")]
+    pub(crate) backend: Option<Backend>,
+
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
+
+    #[command(flatten)]
+    pub(crate) telling: TellingArguments,
+}
+
+/// Run a job from a file.
+///
+/// What the job writes is its own business; what is said about the run goes to standard error. A job whose only output
+/// is a summary prints that to standard output.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_STATUS)]
+pub(crate) struct RunArguments {
+    /// The job; `-` is standard input.
+    #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) job: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
+
+    #[command(flatten)]
+    pub(crate) telling: TellingArguments,
+}
+
+/// Check jobs without running them.
+///
+/// All problems of a job are shown at once. What is valid here runs: `run` loads jobs the same way.
+#[derive(Args, Debug)]
+pub(crate) struct ValidateArguments {
+    /// The jobs; `-` is standard input.
+    #[arg(value_name = "JOB.toml", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) jobs: Vec<PathBuf>,
+
+    /// How to print the findings.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TextFormat,
+
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
+}
+
+/// Print the graph of a job for other programs to draw.
+#[derive(Args, Debug)]
+pub(crate) struct GraphArguments {
+    /// The job; `-` is standard input.
+    #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) job: PathBuf,
+
+    /// The language of the graph: mermaid for Markdown files, dot for Graphviz.
+    #[arg(long, value_name = "FORMAT", default_value = "mermaid")]
+    pub(crate) format: GraphFormat,
+
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
+}
+
+/// List the types of stages.
+#[derive(Args, Debug)]
+pub(crate) struct ListArguments {
+    /// How to print them.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TextFormat,
+}
+
+/// Describe a type of stage: its ports and its options.
+#[derive(Args, Debug)]
+pub(crate) struct DescribeArguments {
+    /// The type, as `statline list` has it.
+    #[arg(value_name = "TYPE")]
+    pub(crate) kind: String,
+
+    /// How to print it; json has the options as a JSON schema.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TextFormat,
+}
+
+/// Tell what this machine and a mount can do.
+///
+/// It lists a few directories at PATH and reads the metadata of at most a thousand entries; it writes nothing.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArguments {
+    /// A directory on the mount.
+    #[arg(value_name = "PATH", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) path: PathBuf,
+
+    /// How to print the findings.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TextFormat,
+}
+
+/// Show a report that --report wrote, as a run shows it.
+#[derive(Args, Debug)]
+pub(crate) struct ReportArguments {
+    /// The report; `-` is standard input.
+    #[arg(value_name = "RUN.json", value_hint = ValueHint::FilePath)]
+    pub(crate) report: PathBuf,
+
+    /// Show the channels and what stages counted as well; twice: the latencies of waiting and of handing over, too.
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Show sizes in powers of 1000.
+    #[arg(long)]
+    pub(crate) si: bool,
+}
+
+/// Print a script that completes statline's arguments in a shell.
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page of statline or of one of its commands.
+#[derive(Args, Debug)]
+pub(crate) struct ManArguments {
+    /// The command.
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+}
+
+/// What changes a job from outside.
+#[derive(Args, Debug)]
+pub(crate) struct SetArguments {
+    /// Set one value of the job, such as `stages.meta.threads=8`. Can be repeated.
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
+    pub(crate) set: Vec<String>,
+}
+
+/// What is said about a run, and where.
+#[derive(Args, Debug)]
+pub(crate) struct TellingArguments {
+    /// Write the report of the run to FILE as JSON; `-` is standard output.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Messages")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Leave out the table of stages; twice: say nothing unless something went wrong. Where rows go to standard output
+    /// the table is left out already.
+    #[arg(short, long, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Messages")]
+    pub(crate) quiet: u8,
+
+    /// Show the channels and what stages counted as well; twice: the latencies of waiting and of handing over, too.
+    #[arg(short, long, action = ArgAction::Count, help_heading = "Messages")]
+    pub(crate) verbose: u8,
+
+    /// When to show progress: auto is on a terminal only. Elsewhere it is a line now and then.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "Messages"
+    )]
+    pub(crate) progress: When,
+
+    /// Show sizes in powers of 1000.
+    #[arg(long, help_heading = "Messages")]
+    pub(crate) si: bool,
+}
+
+impl TellingArguments {
+    pub(crate) fn units(&self) -> Units {
+        units(self.si)
+    }
+}
+
+/// The units that a `--si` chooses.
+pub(crate) fn units(si: bool) -> Units {
+    if si { Units::Si } else { Units::Binary }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// If it goes to a terminal.
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScanFormat {
+    /// JSON Lines: an object a row.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
+    /// A path a line.
+    Paths,
+    /// The report of the run, to standard output; not with -o.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Property {
+    Extension,
+    Owner,
+    /// The time since the contents last changed.
+    Age,
+    Size,
+}
+
+impl Property {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Property::Extension => "extension",
+            Property::Owner => "owner",
+            Property::Age => "age",
+            Property::Size => "size",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    Mermaid,
+    Dot,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    Auto,
+    /// Linux: getdents64 and statx.
+    Statx,
+    /// Any Unix: readdir and fstatat.
+    Fstatat,
+}
+
+impl Backend {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Backend::Auto => "auto",
+            Backend::Statx => "statx",
+            Backend::Fstatat => "fstatat",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_field_that_an_entry_can_have_is_named_in_the_help() {
+        let mut command = Arguments::command();
+        let scan = command.find_subcommand_mut("scan").unwrap();
+        let help = scan.render_long_help().to_string();
+        for field in statline_platform::Fields::ALL.names() {
+            assert!(help.contains(field), "{field} is missing");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How the program ends: the exit status, and what is said when a command could not do its work.
+//!
+//! One thing must stay true: the statuses are those that `--help` and the manual document.
+
+use std::process::ExitCode;
+
+use statline_pipeline::{Outcome, Problems, ReadError};
+
+use crate::escape::escaped_message;
+use crate::terminal::{Palette, Terminal};
+
+/// The statuses as `--help` shows them.
+pub(crate) const EXIT_STATUS: &str = "\
+Exit status:
+  0        complete
+  1        failed, or out of time: nothing was written
+  2        a mistake in the arguments or in the job
+  3        finished, but something could not be read; the outputs are written and say so
+  130, 143 stopped by SIGINT, SIGTERM; a second signal ends the program at once";
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It did everything.
+    Complete,
+    /// It could not do its work.
+    Failed,
+    /// It was asked for something wrong.
+    Usage,
+    /// It did its work, but something could not be read.
+    Incomplete,
+    /// This signal stopped it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The status for a run that ended so, and that this signal may have cancelled.
+    pub(crate) fn of_run(outcome: Outcome, signal: Option<i32>) -> Exit {
+        match (outcome, signal) {
+            (Outcome::Complete, _) => Exit::Complete,
+            (Outcome::Incomplete, _) => Exit::Incomplete,
+            (Outcome::Cancelled, Some(signal)) => Exit::Signal(signal),
+            (Outcome::Cancelled | Outcome::Failed, _) => Exit::Failed,
+        }
+    }
+
+    fn status(self) -> u8 {
+        match self {
+            Exit::Complete => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Incomplete => 3,
+            Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.status())
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Message(String),
+    Problems(Box<Problems>),
+}
+
+impl Failure {
+    /// A mistake in the arguments.
+    pub(crate) fn usage(message: impl Into<String>) -> Failure {
+        Failure {
+            exit: Exit::Usage,
+            what: What::Message(message.into()),
+        }
+    }
+
+    /// Something that the system refused.
+    pub(crate) fn failed(message: impl Into<String>) -> Failure {
+        Failure {
+            exit: Exit::Failed,
+            what: What::Message(message.into()),
+        }
+    }
+
+    /// Says it on standard error, and returns the status.
+    pub(crate) fn tell(&self, terminal: &Terminal) -> Exit {
+        let Palette { error, reset, .. } = terminal.error_palette();
+        terminal.say(&match &self.what {
+            What::Message(message) => {
+                format!("{error}error{reset}: {}\n", escaped_message(message))
+            }
+            What::Problems(problems) => problems.render(terminal.colours_errors()),
+        });
+        self.exit
+    }
+}
+
+impl From<Problems> for Failure {
+    fn from(problems: Problems) -> Failure {
+        Failure {
+            exit: Exit::Usage,
+            what: What::Problems(Box::new(problems)),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Failure {
+        Failure::usage(error.to_string())
+    }
+}

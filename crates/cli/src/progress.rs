@@ -1,0 +1,120 @@
+//! How far a run is, while it goes on.
+//!
+//! One thing must stay true: on a terminal nothing of it is left when the run is over.
+
+use std::io::{self, IsTerminal};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use statline_pipeline::{Monitor, Snapshot};
+
+use crate::args::{TellingArguments, When};
+use crate::human;
+
+/// A run that is over before that needs no progress.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Between two looks on a terminal.
+const FRAME: Duration = Duration::from_millis(100);
+/// Between two lines elsewhere.
+const LINE: Duration = Duration::from_secs(5);
+
+/// Shows progress until it is finished.
+pub(crate) struct Progress {
+    worker: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Progress {
+    pub(crate) fn start(
+        monitor: Monitor,
+        telling: &TellingArguments,
+        rows_on_terminal: bool,
+    ) -> Progress {
+        let on_terminal = io::stderr().is_terminal();
+        let wanted = match telling.progress {
+            When::Always => true,
+            When::Never => false,
+            When::Auto => on_terminal && !rows_on_terminal && telling.quiet < 2,
+        };
+        if !wanted {
+            return Progress { worker: None };
+        }
+        let (stop, stopped) = mpsc::channel::<()>();
+        let work = move || {
+            let wait = |time| stopped.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+            if on_terminal {
+                if wait(PATIENCE) {
+                    spin(&monitor, || wait(FRAME));
+                }
+            } else {
+                while wait(LINE) {
+                    eprint_line(&line(&monitor.snapshot()));
+                }
+            }
+        };
+        // Without it there is no progress to see, and nothing else is lost.
+        let thread = std::thread::Builder::new()
+            .name("statline-progress".to_owned())
+            .spawn(work);
+        Progress {
+            worker: thread.ok().map(|thread| (stop, thread)),
+        }
+    }
+
+    /// Takes it away.
+    pub(crate) fn finish(self) {
+        if let Some((stop, thread)) = self.worker {
+            drop(stop);
+            // Whatever went wrong there is of no interest any more.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn spin(monitor: &Monitor, go_on: impl Fn() -> bool) {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+        bar.set_style(style);
+    }
+    loop {
+        bar.set_message(line(&monitor.snapshot()));
+        bar.tick();
+        if !go_on() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+}
+
+fn eprint_line(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// One line on the state of a run.
+fn line(snapshot: &Snapshot) -> String {
+    let elapsed = Duration::try_from_secs_f64(snapshot.elapsed_seconds).unwrap_or_default();
+    let sources = snapshot
+        .stages
+        .iter()
+        .filter(|stage| stage.messages_in == 0);
+    let entries: u64 = sources.map(|stage| stage.items_out).sum();
+    let errors: u64 = snapshot
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.errors)
+        .filter(|error| !error.accepted)
+        .map(|error| error.count)
+        .sum();
+    let mut line = format!(
+        "{} · {} · {}",
+        human::counted(entries, "entry", "entries"),
+        human::rate(entries, elapsed),
+        human::duration(elapsed)
+    );
+    if errors > 0 {
+        line.push_str(&format!(" · {}", human::counted(errors, "error", "errors")));
+    }
+    line
+}

@@ -1,0 +1,13 @@
+//! Signals: the first asks the run to stop, the second ends the program at once, SIGUSR1 asks how things are going.
+//!
+//! One thing must stay true: a run that a signal cancelled has published nothing, so nothing half-written is left under
+//! a final name.
+
+#[cfg(unix)]
+#[path = "signals_unix.rs"]
+mod os;
+#[cfg(not(unix))]
+#[path = "signals_none.rs"]
+mod os;
+
+pub(crate) use os::Signals;

@@ -1,0 +1,72 @@
+//! The command as people use it: the real binary on real trees.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![cfg(unix)]
+
+mod commands;
+mod endings;
+mod hostile;
+mod pipelines;
+mod print_job;
+mod scans;
+mod tree;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// The binary, in an environment that does not depend on who runs the tests.
+fn statline() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_statline"));
+    for variable in ["ROOT", "OUT", "PROBLEMS", "NO_COLOR"] {
+        command.env_remove(variable);
+    }
+    command.env("TERM", "xterm").stdin(Stdio::null());
+    command
+}
+
+/// Runs it with arguments, in a directory.
+fn run_in(directory: &Path, arguments: &[impl AsRef<OsStr>]) -> Output {
+    let mut command = statline();
+    command.current_dir(directory).args(arguments);
+    command.output().unwrap()
+}
+
+fn status(output: &Output) -> i32 {
+    output.status.code().unwrap_or(-1)
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The output of a command that must have succeeded.
+#[track_caller]
+fn succeeded(output: Output) -> Output {
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    output
+}
+
+/// Whether a program is installed; a test that needs it says that it was skipped.
+fn installed(program: &str) -> bool {
+    let found = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    if found.is_err() {
+        eprintln!("skipped: {program} is not installed");
+    }
+    found.is_ok()
+}
+
+/// Lines in an order that does not depend on threads.
+fn sorted(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
