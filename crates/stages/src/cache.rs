@@ -295,11 +295,9 @@ impl Marker {
         let mut path = Vec::new();
         let nothing = Metadata::default();
         for row in batch.rows() {
-            if self.prefix.enter(&row) {
-                path.clear();
-                path.extend_from_slice(self.prefix.bytes());
-            }
-            path.truncate(self.prefix.bytes().len());
+            self.prefix.enter(&row);
+            path.clear();
+            path.extend_from_slice(self.prefix.bytes());
             path.extend_from_slice(row.name.as_bytes());
             let metadata = row.metadata.unwrap_or(&nothing);
             let before = self.memory.look_up(&path, false);
@@ -483,6 +481,30 @@ mod tests {
         );
         assert_eq!(marks, [Change::Unchanged]);
         assert_eq!(report.stage("known").unwrap().counters["unchanged"], 1);
+    }
+
+    #[test]
+    fn a_directory_is_known_again_however_it_is_cut_into_batches() {
+        let memory = BatchedStatCache::new();
+        let cache = Cache::new(memory.clone());
+        let all = files(0..10, 5);
+        let directory = Arc::clone(all.row(0).directory);
+        let cut = |rows: usize| {
+            let batches = (0..10).step_by(rows).map(|start| {
+                let mut part = RecordBatch::default();
+                part.append_range(&directory, &all, start..(start + rows).min(10));
+                part
+            });
+            let config = CacheConfig::default();
+            let (marks, _) = run(&cache, config, batches.collect(), Reader::TakesAll);
+            marks
+        };
+        assert_eq!(cut(3), [Change::New; 10]);
+        for row in all.rows() {
+            let path = String::from_utf8(row.path_bytes()).unwrap();
+            assert!(memory.get(path.as_ref()).is_some(), "{path}");
+        }
+        assert_eq!(cut(4), [Change::Unchanged; 10]);
     }
 
     #[test]
