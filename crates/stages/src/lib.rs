@@ -4,6 +4,7 @@
 
 mod batch;
 mod cache;
+mod collect;
 mod csv;
 mod directories;
 mod encode;
@@ -44,6 +45,9 @@ mod workers;
 
 pub use batch::{Batch, BatchConfig};
 pub use cache::{Cache, CacheConfig};
+pub use collect::{
+    CollectError, Collection, Entry, collect_with_batched_stats, collect_with_errors,
+};
 pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};

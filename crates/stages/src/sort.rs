@@ -405,7 +405,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use statline_pipeline::testing::Collected;
+    use statline_pipeline::testing::{Collected, conformance};
     use statline_pipeline::{Builder, Outcome};
     use statline_platform::{DirNode, Metadata, NameBuf};
 
@@ -736,6 +736,18 @@ mod tests {
         let out = run(batches, config);
         assert_eq!(read_all(&out), whole[..5]);
         assert!(out.iter().all(|batch| batch.ends().is_empty()));
+    }
+
+    #[test]
+    fn it_takes_what_the_framework_may_do_to_it() {
+        conformance(|trial| {
+            let batches = (0..5).flat_map(|_| directory_of(10)).collect();
+            let records = trial.feed::<RecordBatch>("records", batches);
+            let builder = trial.builder();
+            let sort = builder.stage("sort", Sort, SortConfig::default());
+            let sort = sort.reads(&records).done();
+            trial.drain::<RecordBatch>("out", &sort);
+        });
     }
 
     #[test]
