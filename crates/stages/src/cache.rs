@@ -58,7 +58,8 @@ impl Default for CacheConfig {
 /// when the run begins is never called unchanged in the next run: a later change could have left the same times. That
 /// an entry is gone is not noticed.
 ///
-/// While a run goes on, what it will remember takes about 200 bytes more for each entry that is new or changed.
+/// [`BatchedStatCache`] says what an entry takes. While a run goes on, what it will remember takes 170 bytes and the path
+/// more for each entry that is new or changed.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     memory: Memory,

@@ -74,8 +74,8 @@ impl Default for SortConfig {
 /// It holds every record until its input ends, unless there is a limit. With the feature `parallel` the sorting is
 /// spread over a pool of threads of its own, which exists only while it sorts.
 ///
-/// A record takes about 210 bytes while it is held, the nodes of directories not counted, and 24 more while it is
-/// sorted. The ends of directories are sent after all records, in path order.
+/// A record takes about 230 bytes: measured with a million of them, 16 to a directory, at the peak, with the nodes of
+/// their directories. The ends of directories are sent after all records, in path order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sort;
 
