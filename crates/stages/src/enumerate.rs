@@ -137,7 +137,7 @@ impl Kind for Enumerate {
             backend,
         });
         let mut first = roots.first;
-        for frontier in Frontier::new(roots.directories, threads) {
+        for frontier in Frontier::share(roots.directories, threads) {
             let first = std::mem::take(&mut first);
             stage.worker(|ends| {
                 Ok(EnumerateWorker {
