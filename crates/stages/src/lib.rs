@@ -22,6 +22,7 @@ mod jsonl;
 mod largest;
 mod moment;
 mod null;
+mod opened_roots;
 mod output_file;
 mod output_mark;
 mod output_path;
