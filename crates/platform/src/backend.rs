@@ -56,6 +56,13 @@ pub trait Backend: Send + Sync + Debug {
     /// If the directory cannot be read any further. Entries appended before stay in `out`.
     fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool>;
 
+    /// Lets go of what the system keeps for listing a directory that has been listed to its end.
+    /// Returns whether it did: then the handle serves for everything but listing.
+    fn finish_listing(&self, directory: &Handle) -> bool {
+        let _ = directory;
+        false
+    }
+
     /// The metadata of the entry `name`, of `directory` itself if the name is empty. Without
     /// `follow` a symbolic link is described, not its target. Only those of `fields` are filled
     /// that the file system has.

@@ -149,6 +149,7 @@ impl Handles {
         // From here on the cursor is given back whatever happens.
         let listing = Listing {
             pinned,
+            ended: false,
             _lease: lease,
         };
         if cursor != Cursor::Start {
@@ -295,6 +296,8 @@ impl Drop for Pinned {
 #[derive(Debug)]
 pub struct Listing {
     pinned: Pinned,
+    /// Whether the end was seen.
+    ended: bool,
     _lease: Lease,
 }
 
@@ -310,16 +313,21 @@ impl Listing {
     /// # Errors
     /// As there.
     pub fn read(&mut self, out: &mut Entries) -> io::Result<bool> {
-        self.pinned.shared.backend.read_names(&self.pinned, out)
+        let more = self.pinned.shared.backend.read_names(&self.pinned, out);
+        self.ended |= matches!(more, Ok(false));
+        more
     }
 }
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        self.pinned
-            .shared
-            .lock()
-            .cache
-            .release_cursor(self.pinned.slot);
+        let shared = &*self.pinned.shared;
+        // It takes a second descriptor for a moment.
+        let spare = self.ended && shared.lock().cache.grant_spare();
+        let finished = spare && shared.backend.finish_listing(&self.pinned);
+        shared.release(|state| {
+            state.cache.release_cursor(self.pinned.slot, finished);
+            state.cache.revoke(usize::from(spare));
+        });
     }
 }

@@ -256,6 +256,10 @@ impl Backend for Statx {
         })
     }
 
+    fn finish_listing(&self, directory: &Handle) -> bool {
+        directory.give_up_listing().is_ok()
+    }
+
     #[inline]
     fn stat(
         &self,

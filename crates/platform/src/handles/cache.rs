@@ -38,6 +38,8 @@ pub(super) enum Cursor {
     Moved,
     /// Somebody is listing with it.
     Taken,
+    /// There is none any more: the handle cannot be listed with.
+    Gone,
 }
 
 /// The open directories. See the head of this file.
@@ -131,16 +133,31 @@ impl HandleCache {
         self.take(id)
     }
 
-    /// Takes the cursor of a slot, if it is free. Returns where it was.
+    /// Takes the cursor of a slot, if it is there and free. Returns where it was.
     pub(super) fn take_cursor(&mut self, id: SlotId) -> Option<Cursor> {
         let slot = slot(&mut self.slots, id);
-        let found = std::mem::replace(&mut slot.cursor, Cursor::Taken);
-        (found != Cursor::Taken).then_some(found)
+        let found = slot.cursor;
+        if matches!(found, Cursor::Taken | Cursor::Gone) {
+            return None;
+        }
+        slot.cursor = Cursor::Taken;
+        Some(found)
     }
 
-    /// Gives back the cursor of a slot that was listed with.
-    pub(super) fn release_cursor(&mut self, id: SlotId) {
-        slot(&mut self.slots, id).cursor = Cursor::Moved;
+    /// Gives back the cursor of a slot that was listed with, unless it is gone for good.
+    pub(super) fn release_cursor(&mut self, id: SlotId, gone: bool) {
+        slot(&mut self.slots, id).cursor = match gone {
+            true => Cursor::Gone,
+            false => Cursor::Moved,
+        };
+    }
+
+    /// Grants the opening of one directory if there is room without taking anything away.
+    pub(super) fn grant_spare(&mut self) -> bool {
+        let spare = self.open() < self.budget;
+        self.loose += usize::from(spare);
+        self.peak = self.peak.max(self.open());
+        spare
     }
 
     /// Grants the opening of `count` directories. Slots that come back were taken away for that, and

@@ -90,7 +90,8 @@ impl Handles {
                 let handle = cache.pin(id);
                 return Plan::Ready(self.pinned(id, handle), cursor);
             }
-            // Somebody else is listing with this handle; a second one has a position of its own.
+            // Somebody else is listing with this handle, or it was listed to its end: a second one has
+            // a position of its own.
             steps.push(Step::Duplicate(Arc::clone(node)));
         } else {
             steps.push(Step::Enter(Arc::clone(node)));
