@@ -221,7 +221,7 @@ impl Opening<'_> {
         let inputs = declaration.inputs.iter().zip(&self.wiring.inputs);
         let unread = inputs.filter(|(_, edge)| !reads(edge));
         let outputs = declaration.outputs.iter().zip(&self.wiring.outputs);
-        let unfed = outputs.filter(|(_, edges)| !edges.iter().all(|edge| feeds(edge)));
+        let unfed = outputs.filter(|(_, edges)| !edges.iter().all(&feeds));
         let mut idle = (unread.map(|(input, _)| ("input", input.name)))
             .chain(unfed.map(|(output, _)| ("output", output.name)));
         let (what, name) = idle.next()?;

@@ -66,6 +66,21 @@ impl StageOptions {
     }
 }
 
+impl StageOptions {
+    /// Whether one of the keys is the framework's `key`, misspelt: neither an option of `C` nor like
+    /// one. [`decode`](StageOptions::decode) reports it.
+    pub(crate) fn misspells<C: DeserializeOwned>(&self, key: &str) -> bool {
+        let (Value::Table(table), Some(fields)) = (&self.node.value, fields::fields::<C>()) else {
+            return false;
+        };
+        let known = || fields.iter().copied().chain(super::description::STAGE_KEYS);
+        let mut unknown = table
+            .iter()
+            .filter(|entry| !fields.contains(&entry.key.as_str()));
+        unknown.any(|entry| suggest::closest(&entry.key, known()) == Some(key))
+    }
+}
+
 /// What a pass over the tree knows from those before, and what it finds.
 #[derive(Default)]
 struct Session {

@@ -135,6 +135,9 @@ impl Trail<'_> {
 
 const WHOLE: &str = "a whole number";
 
+/// So many alternatives are told also where one is near.
+const FEW: usize = 8;
+
 /// The message and the help for a fault in `found`.
 pub(super) fn wording(kind: &FaultKind, found: &Node) -> (String, Option<String>) {
     match kind {
@@ -148,16 +151,22 @@ pub(super) fn wording(kind: &FaultKind, found: &Node) -> (String, Option<String>
         ),
         FaultKind::Custom(message) => (message.clone(), None),
         FaultKind::NoSuchVariant(known) => {
-            let message = format!(
-                "expected {}, found {}",
-                alternatives(known),
-                found.describe()
-            );
-            let help = match &found.value {
+            let near = match &found.value {
                 Value::String(text) => suggest::closest(text, known.iter().copied()),
                 _ => None,
             };
-            (message, help.map(|near| format!("did you mean {near:?}?")))
+            let message = match (&found.value, near) {
+                // Who sees what was meant needn't see all that could be.
+                (Value::String(text), Some(_)) if known.len() > FEW => {
+                    format!("unknown value {text:?}")
+                }
+                _ => format!(
+                    "expected {}, found {}",
+                    alternatives(known),
+                    found.describe()
+                ),
+            };
+            (message, near.map(|near| format!("did you mean {near:?}?")))
         }
         FaultKind::Expected(expected) => {
             let mut wanted = in_plain_words(expected);
