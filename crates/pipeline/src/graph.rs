@@ -14,7 +14,7 @@ use crate::declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, Declaration, ERRORS_OUTPUT};
 use crate::edge::Capacity;
 use crate::kind::{AnyConfig, ErasedKind, OpenStage};
 use crate::stream::MessageType;
-use crate::{Declare, ErrorRecord, Properties, Registry, Stream};
+use crate::{Declare, ErrorRecord, Properties, Registry, Stream, waits};
 
 /// A stage as described, before it is checked.
 pub(crate) struct Node {
@@ -64,10 +64,10 @@ pub(crate) struct Graph {
 const LONGEST_CHAIN: usize = 8;
 
 /// A stage half-way through the check.
-struct Checked {
-    declaration: Declaration,
+pub(crate) struct Checked {
+    pub(crate) declaration: Declaration,
     open: Option<OpenStage>,
-    feeds: Vec<Vec<OutputRef>>,
+    pub(crate) feeds: Vec<Vec<OutputRef>>,
 }
 
 impl Graph {
@@ -94,7 +94,7 @@ impl Graph {
             }
         }
         report_unread(&nodes, &upstream, &checked, problems);
-        report_circular_waits(&nodes, &order, &checked, problems);
+        waits::report(&nodes, &order, &checked, problems);
         if problems.has_errors() {
             return None;
         }
@@ -589,182 +589,6 @@ fn report_unread(
             });
         }
     }
-}
-
-/// The stages whose messages arrive at a port, from near and far, by their places in the order.
-#[derive(Clone, Default)]
-struct Ancestry {
-    all: BTreeSet<usize>,
-    /// Those with a way here on which nothing holds everything: when this port is not read, they block in the end.
-    direct: BTreeSet<usize>,
-}
-
-impl Ancestry {
-    fn extend(&mut self, other: &Ancestry) {
-        self.all.extend(&other.all);
-        self.direct.extend(&other.direct);
-    }
-}
-
-/// An input port of a stage with several.
-struct Branch {
-    /// The stage's place in the order.
-    stage: usize,
-    port: &'static str,
-    ancestry: Ancestry,
-}
-
-impl Branch {
-    /// The nearest stage that this port needs, and that blocks because `unread` is not read.
-    fn blocked_by(&self, unread: &Branch) -> Option<usize> {
-        let needed = &self.ancestry.all;
-        needed.intersection(&unread.ancestry.direct).max().copied()
-    }
-}
-
-/// Refuses stages with several input ports that could wait for ever.
-///
-/// While such a stage waits at one port, the channels into its others fill up, and whoever feeds those blocks. That is
-/// the end if the port that it waits at needs one so blocked: two ports of the stage draw on one ancestor; or two
-/// stages draw on the same two ancestors crosswise; and so on round longer circles. Only a stage that holds everything
-/// (a sort) keeps its ancestors from blocking.
-fn report_circular_waits(
-    nodes: &[Node],
-    order: &[usize],
-    checked: &BTreeMap<usize, Checked>,
-    problems: &mut Problems,
-) {
-    let branches = branches(order, checked);
-    let node = |place: usize| &nodes[order[place]];
-    let mut on_report = BTreeSet::new();
-    for (at, one) in branches.iter().enumerate() {
-        for other in branches[at + 1..].iter().filter(|b| b.stage == one.stage) {
-            let blocked = one.blocked_by(other).max(other.blocked_by(one));
-            let Some(ancestor) = blocked else { continue };
-            on_report.insert(one.stage);
-            problems.push(
-                Problem::error(
-                    node(one.stage).inputs_location.clone(),
-                    format!(
-                        "the inputs {:?} and {:?} both come from {:?}, and would wait for each other for ever",
-                        one.port,
-                        other.port,
-                        node(ancestor).name
-                    ),
-                )
-                .help("let a stage that holds everything, such as a sort, stand on both ways"),
-            );
-        }
-    }
-    // A stage that waits at one port can make another wait at `next`: some other port of that one then goes unread, and
-    // blocks what the first needs.
-    let leads_to = |awaited: &Branch, next: &Branch| {
-        awaited.stage != next.stage
-            && branches.iter().any(|unread| {
-                unread.stage == next.stage
-                    && unread.port != next.port
-                    && awaited.blocked_by(unread).is_some()
-            })
-    };
-    let leads_to: Vec<Vec<usize>> = branches
-        .iter()
-        .map(|awaited| {
-            let led = branches.iter().enumerate();
-            let led = led.filter(|(_, next)| leads_to(awaited, next));
-            led.map(|(at, _)| at).collect()
-        })
-        .collect();
-    for start in 0..branches.len() {
-        let Some(circle) = shortest_circle(&leads_to, start) else {
-            continue;
-        };
-        let stages: BTreeSet<usize> = circle.iter().map(|&at| branches[at].stage).collect();
-        if !stages.is_disjoint(&on_report) {
-            continue;
-        }
-        let names: Vec<&str> = stages.iter().map(|&at| node(at).name.as_str()).collect();
-        problems.push(
-            Problem::error(
-                node(branches[start].stage).inputs_location.clone(),
-                format!(
-                    "the inputs of {} come from the same stages, and would wait for each other for ever",
-                    names.join(" and ")
-                ),
-            )
-            .help("give each of them stages of its own to read from, or sort before each input"),
-        );
-        on_report.extend(stages);
-    }
-}
-
-/// The ports of all stages with several, and what arrives at them.
-fn branches(order: &[usize], checked: &BTreeMap<usize, Checked>) -> Vec<Branch> {
-    /// What a stage's messages come from: its data, and its errors, which no stage holds back.
-    struct Origin {
-        data: Ancestry,
-        errors: Ancestry,
-    }
-    let mut origins: BTreeMap<usize, Origin> = BTreeMap::new();
-    let mut branches = Vec::new();
-    for (place, index) in order.iter().enumerate() {
-        let Some(stage) = checked.get(index) else {
-            continue;
-        };
-        let arrive = |feeds: &Vec<OutputRef>| {
-            let mut arrived = Ancestry::default();
-            for feed in feeds {
-                match (origins.get(&feed.stage), feed.port) {
-                    (Some(origin), Some(_)) => arrived.extend(&origin.data),
-                    (Some(origin), None) => arrived.extend(&origin.errors),
-                    (None, _) => {}
-                }
-            }
-            arrived
-        };
-        let ports: Vec<Ancestry> = stage.feeds.iter().map(arrive).collect();
-        let mut errors = Ancestry::default();
-        ports.iter().for_each(|port| errors.extend(port));
-        let mut data = errors.clone();
-        if stage.declaration.holds_everything {
-            data.direct.clear();
-        }
-        for ancestry in [&mut data, &mut errors] {
-            ancestry.all.insert(place);
-            ancestry.direct.insert(place);
-        }
-        origins.insert(*index, Origin { data, errors });
-        if ports.len() > 1 {
-            let named = stage.declaration.inputs.iter().zip(ports);
-            branches.extend(named.map(|(input, ancestry)| Branch {
-                stage: place,
-                port: input.name,
-                ancestry,
-            }));
-        }
-    }
-    branches
-}
-
-/// The shortest way from a node back to itself.
-fn shortest_circle(leads_to: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
-    let mut came_from = vec![None; leads_to.len()];
-    let mut queue = VecDeque::from([start]);
-    while let Some(at) = queue.pop_front() {
-        for &next in &leads_to[at] {
-            if next == start {
-                let mut circle = vec![at];
-                while let Some(previous) = came_from[circle[circle.len() - 1]] {
-                    circle.push(previous);
-                }
-                return Some(circle);
-            }
-            if came_from[next].is_none() {
-                came_from[next] = Some(at);
-                queue.push_back(next);
-            }
-        }
-    }
-    None
 }
 
 fn assemble(

@@ -42,6 +42,7 @@ mod shape;
 mod stage;
 mod stream;
 pub mod testing;
+mod waits;
 
 pub use builder::{Builder, NewStage, OutputRef, StageRef};
 pub use cancel::CancelHandle;
