@@ -57,12 +57,10 @@ impl StageOptions {
     ///
     /// Call it once for each stage, or its problems are told twice.
     pub(crate) fn decode<C: DeserializeOwned>(&self, problems: &mut Problems) -> Option<C> {
-        decode(
-            &self.node,
-            &self.path,
-            &super::description::STAGE_KEYS,
-            problems,
-        )
+        // The type is there already, or nobody would know how to read the rest.
+        let others = super::description::STAGE_KEYS.into_iter();
+        let others: Vec<&str> = others.filter(|key| *key != "type").collect();
+        decode(&self.node, &self.path, &others, problems)
     }
 }
 
@@ -143,6 +141,14 @@ pub(super) fn decode<C: DeserializeOwned>(
             if session.filled.insert((steps.clone(), field)) && found.len() < MOST {
                 continue;
             }
+        } else if let (FaultKind::UnknownKey(fields), Some((Step::Key(key), table))) =
+            (&fault.kind, steps.split_last())
+        {
+            session.unknown.borrow_mut().push(UnknownKey {
+                table: table.to_vec(),
+                key: key.clone(),
+                fields,
+            });
         } else if !fault.is_silent && !session.has_gaps_below(&steps) {
             found.push((steps.clone(), fault.kind));
         }
