@@ -10,7 +10,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use crate::exit::EXIT_STATUS;
 use crate::human::Units;
 
-const EXAMPLES: &str = "\
+/// The examples as `--help` shows them.
+pub(crate) const EXAMPLES: &str = "\
 Examples:
   statline scan /data                                what is there, and what held the scan back
   statline scan /data -o inventory.csv               every entry as a row of a table
@@ -35,10 +36,13 @@ Examples:
     disable_help_subcommand = true
 )]
 pub(crate) struct Arguments {
-    /// When to use colour. NO_COLOR turns it off where this says auto.
+    /// When to use colour.
+    ///
+    /// NO_COLOR turns it off where this says auto.
     #[arg(
         long,
         global = true,
+        help_heading = "Messages",
         value_name = "WHEN",
         default_value = "auto",
         hide_possible_values = false
@@ -69,7 +73,8 @@ pub(crate) enum Command {
 /// the directories that were named included, and what is said about the run goes to standard error.
 ///
 /// The flags are turned into a job in TOML, which --print-job shows; what has no flag here has an option there, and
-/// --set reaches it: `--set stages.walk.skip_pseudo=false` enters /proc, /sys and their like.
+/// --set reaches it: `--set stages.walk.skip_pseudo=false` enters /proc, /sys and their like. SIGUSR1 shows how far the
+/// stages are.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct ScanArguments {
@@ -94,36 +99,48 @@ pub(crate) struct ScanArguments {
     )]
     pub(crate) max_depth: Option<u32>,
 
-    /// Leave out what has such a name, with all below it: `*.o`, `node_modules/`. A pattern with a slash in it is about
-    /// the path below PATH: `build/*.o`, `**/cache/*`. Can be repeated.
+    /// Leave out what has such a name, with all below it: `*.o`, `node_modules/`; can be repeated.
+    ///
+    /// A pattern with a slash in it is about the path below PATH: `build/*.o`, `**/cache/*`. One that ends in a slash is
+    /// about directories alone.
     #[arg(short = 'e', long, value_name = "GLOB", help_heading = "What to scan")]
     pub(crate) exclude: Vec<String>,
 
-    /// Read such patterns from FILE, one a line; empty lines and lines that start with # do not count. `-` is standard
-    /// input. Can be repeated.
+    /// Read such patterns from FILE, one a line; `-` is standard input; can be repeated.
+    ///
+    /// Empty lines and lines that start with # do not count.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What to scan")]
     pub(crate) exclude_from: Vec<PathBuf>,
 
-    /// Write a row for every entry to FILE; `-` is standard output. The file appears whole when the scan is over, or
-    /// not at all; FILE.run.json beside it says how the scan ended. `%Y-%m-%d` becomes the date, `%%` a percent sign.
+    /// Write a row for every entry to FILE; `-` is standard output.
+    ///
+    /// The file appears whole when the scan is over, or not at all; FILE.run.json beside it says how the scan ended.
+    /// `%Y-%m-%d` in its name becomes the date, `%%` a percent sign. Whatever else asks for rows (--format, -0, --fields,
+    /// --sort) writes them to standard output where there is no -o.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 
-    /// What to write. By default the extension of FILE decides, and standard output gets JSON Lines.
+    /// What to write, if the extension of FILE does not tell.
+    ///
+    /// The extensions are .jsonl and .ndjson for JSON Lines, .csv, .txt for a path a line, and .nul for paths ended by
+    /// NUL. Standard output gets JSON Lines.
     #[arg(long, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) format: Option<ScanFormat>,
 
-    /// Write paths, each ended by a NUL byte: for `xargs -0`. To standard output unless there is an -o.
+    /// Write paths, each ended by a NUL byte: for `xargs -0`.
     #[arg(short = '0', long, conflicts_with = "format", help_heading = "Output")]
     pub(crate) print0: bool,
 
-    /// The columns of the rows, separated by commas: path, kind, mode, uid, gid, size, allocated, nlink, inode, device,
-    /// rdev, atime, mtime, ctime, btime, attributes, mount_id, target, depth. Only what they need is fetched.
+    /// The columns of the rows, separated by commas; only what they need is fetched.
+    ///
+    /// There are path, kind, mode, uid, gid, size, allocated, nlink, inode, device, rdev, atime, mtime, ctime, btime,
+    /// attributes, mount_id, target and depth.
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
     pub(crate) fields: Vec<String>,
 
-    /// Put the rows in the order of a field; `-size` for the largest first. Can be repeated: the first counts most. All
-    /// rows are held in memory for it.
+    /// Put the rows in the order of a field; `-size` for the largest first; can be repeated.
+    ///
+    /// The first counts most. There are the fields of rows. All rows are held in memory for it.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
     pub(crate) sort: Vec<String>,
 
@@ -131,7 +148,7 @@ pub(crate) struct ScanArguments {
     #[arg(long, value_name = "COUNT", help_heading = "Output")]
     pub(crate) largest: Option<u16>,
 
-    /// Break the totals down by extension, owner, age or size; by several, separated by commas.
+    /// Break the totals down; by several properties, separated by commas.
     #[arg(
         long,
         value_name = "PROPERTY",
@@ -148,8 +165,10 @@ pub(crate) struct ScanArguments {
     #[arg(long, help_heading = "Output")]
     pub(crate) print_job: bool,
 
-    /// List on so many threads, and fetch metadata on so many. By default as many as pay on the file system.
-    #[arg(short = 'j', long, value_name = "COUNT", help_heading = "How to scan")]
+    /// List on so many threads, and fetch metadata on so many; by default as many as pay.
+    ///
+    /// How many that is depends on the cores and on the file system; `statline doctor PATH` tells.
+    #[arg(short = 'j', long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=512), help_heading = "How to scan")]
     pub(crate) threads: Option<u16>,
 
     /// The system calls to use. `auto` tries what is fastest.
@@ -166,7 +185,7 @@ pub(crate) struct ScanArguments {
 /// Run a job from a file.
 ///
 /// What the job writes is its own business; what is said about the run goes to standard error. A job whose only output
-/// is a summary prints that to standard output.
+/// is a summary prints that to standard output. SIGUSR1 shows how far the stages are.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct RunArguments {
@@ -254,7 +273,7 @@ pub(crate) struct ReportArguments {
     #[arg(value_name = "RUN.json", value_hint = ValueHint::FilePath)]
     pub(crate) report: PathBuf,
 
-    /// Show the channels and what stages counted as well; twice: the latencies of waiting and of handing over, too.
+    /// Show the channels and what stages counted as well; twice: how long stages waited, too.
     #[arg(short, long, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -282,7 +301,9 @@ pub(crate) struct ManArguments {
 /// What changes a job from outside.
 #[derive(Args, Debug)]
 pub(crate) struct SetArguments {
-    /// Set one value of the job, such as `stages.meta.threads=8`. Can be repeated.
+    /// Set one value of the job, such as `stages.meta.threads=8`; can be repeated.
+    ///
+    /// What is no TOML is taken as a string: `stages.out.path=/tmp/x` needs no quotes.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
     pub(crate) set: Vec<String>,
 }
@@ -294,16 +315,19 @@ pub(crate) struct TellingArguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Messages")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Leave out the table of stages; twice: say nothing unless something went wrong. Where rows go to standard output
-    /// the table is left out already.
+    /// Leave out the table of stages; twice: say nothing unless something went wrong.
+    ///
+    /// Where rows go to standard output the table is left out already.
     #[arg(short, long, action = ArgAction::Count, conflicts_with = "verbose", help_heading = "Messages")]
     pub(crate) quiet: u8,
 
-    /// Show the channels and what stages counted as well; twice: the latencies of waiting and of handing over, too.
+    /// Show the channels and what stages counted as well; twice: how long stages waited, too.
     #[arg(short, long, action = ArgAction::Count, help_heading = "Messages")]
     pub(crate) verbose: u8,
 
-    /// When to show progress: auto is on a terminal only. Elsewhere it is a line now and then.
+    /// When to show progress: auto is on a terminal only.
+    ///
+    /// Where it does not go to a terminal, it is a line every five seconds.
     #[arg(
         long,
         value_name = "WHEN",

@@ -286,7 +286,7 @@ fn text(findings: &Findings, path: &Path, palette: Palette) -> String {
     let mut out = format!("{bold}{}{reset}\n", escaped_path(path));
     let mut line = |label: &str, text: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "  {label:<14} {}", escaped_message(text));
+        let _ = writeln!(out, "  {label:<15} {}", escaped_message(text));
     };
     match &findings.file_system {
         Ok(found) => {
@@ -344,7 +344,7 @@ fn advice(found: &FileSystemFinding) -> Vec<String> {
     advice.push(format!("threads for stat: {}", found.stat_threads));
     advice.push(format!(
         "stat {} entries in one go, in the order of {}",
-        found.chunk,
+        human::count(found.chunk as u64),
         if found.inode_order {
             "inode numbers"
         } else {

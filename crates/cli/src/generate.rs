@@ -2,8 +2,8 @@
 
 use clap::CommandFactory;
 
-use crate::args::{Arguments, CompletionsArguments, ManArguments};
-use crate::exit::{Exit, Failure};
+use crate::args::{Arguments, CompletionsArguments, EXAMPLES, ManArguments};
+use crate::exit::{EXIT_STATUS, Exit, Failure};
 use crate::terminal::Terminal;
 
 pub(crate) fn completions(
@@ -38,10 +38,45 @@ pub(crate) fn man(arguments: &ManArguments, terminal: Terminal) -> Result<Exit, 
         };
         command = found.clone();
     }
+    let runs = matches!(arguments.command.as_deref(), None | Some("scan" | "run"));
+    let is_main = arguments.command.is_none();
+    // Text that stands in columns gets sections of its own.
+    let plain = command
+        .after_help(None::<&str>)
+        .after_long_help(None::<&str>);
+    let has_commands = plain.has_subcommands();
+    let man = clap_mangen::Man::new(plain).source(concat!("statline ", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
-    clap_mangen::Man::new(command)
-        .render(&mut page)
+    man.render_title(&mut page)
+        .and_then(|()| man.render_name_section(&mut page))
+        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| man.render_description_section(&mut page))
+        .and_then(|()| man.render_options_section(&mut page))
+        .and_then(|()| match has_commands {
+            true => man.render_subcommands_section(&mut page),
+            false => Ok(()),
+        })
         .map_err(|error| Failure::failed(format!("cannot write the manual: {error}")))?;
+    if runs {
+        section(&mut page, "EXIT STATUS", EXIT_STATUS);
+    }
+    if is_main {
+        section(&mut page, "EXAMPLES", EXAMPLES);
+    }
     terminal.print(&page)?;
     Ok(Exit::Complete)
+}
+
+/// A section of lines that stay as they are; the first, its heading in `--help`, goes.
+fn section(page: &mut Vec<u8>, heading: &str, text: &str) {
+    page.extend_from_slice(format!(".SH \"{heading}\"\n.nf\n").as_bytes());
+    for line in text.lines().skip(1) {
+        // A backslash, a hyphen that is to be copied, a quote and a dot at the start of a line mean something to roff.
+        let line = line
+            .replace('\\', "\\e")
+            .replace('-', "\\-")
+            .replace('\'', "\\(aq");
+        page.extend_from_slice(format!("\\&{line}\n").as_bytes());
+    }
+    page.extend_from_slice(b".fi\n");
 }

@@ -29,7 +29,7 @@ pub(crate) fn count(number: u64) -> String {
 /// `1.06M`: a count in a narrow column.
 pub(crate) fn short_count(number: u64) -> String {
     if number < 10_000 {
-        return number.to_string();
+        return count(number);
     }
     let (scaled, unit) = scale(number as f64, 1000.0, &["", "k", "M", "G", "T", "P", "E"]);
     format!("{}{unit}", three_digits(scaled))
@@ -142,7 +142,7 @@ mod tests {
         let shown = [0, 9_999, 10_000, 99_960, 999_700, 1_064_111, u64::MAX].map(short_count);
         assert_eq!(
             shown,
-            ["0", "9999", "10.0k", "100k", "1.00M", "1.06M", "18.4E"]
+            ["0", "9,999", "10.0k", "100k", "1.00M", "1.06M", "18.4E"]
         );
     }
 

@@ -17,6 +17,8 @@ use crate::human;
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Between two looks on a terminal.
 const FRAME: Duration = Duration::from_millis(100);
+/// What shows that it goes on.
+const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 /// Between two lines elsewhere.
 const LINE: Duration = Duration::from_secs(5);
 
@@ -74,12 +76,12 @@ impl Progress {
 
 fn spin(monitor: &Monitor, go_on: impl Fn() -> bool) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
         bar.set_style(style);
     }
-    loop {
-        bar.set_message(line(&monitor.snapshot()));
-        bar.tick();
+    for frame in FRAMES.iter().cycle() {
+        // Setting the message draws; a spinner of the bar's own would draw a second time.
+        bar.set_message(format!("{frame} {}", line(&monitor.snapshot())));
         if !go_on() {
             break;
         }

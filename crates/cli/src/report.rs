@@ -7,7 +7,7 @@ use statline_pipeline::{REPORT_SCHEMA, RunReport};
 
 use crate::args::{self, ReportArguments};
 use crate::exit::{Exit, Failure};
-use crate::run::Telling;
+use crate::run::{self, Telling};
 use crate::terminal::Terminal;
 use crate::verdict;
 
@@ -31,6 +31,7 @@ pub(crate) fn report(arguments: &ReportArguments, terminal: Terminal) -> Result<
     }
     let told = Telling {
         entries: None,
+        not_entered: run::not_entered(true, true),
         how_to_see_errors: None,
         signal: None,
         quiet: 0,

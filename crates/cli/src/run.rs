@@ -37,6 +37,8 @@ impl Ended {
 pub(crate) struct Telling {
     /// The entries that were handled, where a stage is known to count them.
     pub(crate) entries: Option<u64>,
+    /// Why directories may not have been entered.
+    pub(crate) not_entered: String,
     /// How to see each error.
     pub(crate) how_to_see_errors: Option<&'static str>,
     /// The signal that cancelled the run.
@@ -53,6 +55,7 @@ pub(crate) fn run(arguments: &RunArguments, terminal: Terminal) -> Result<Exit, 
     let report = &ended.report;
     let told = Telling {
         entries: None,
+        not_entered: not_entered(true, true),
         how_to_see_errors: Some(
             "a jsonl stage with inputs = [\"STAGE.errors\"] writes down every one of them",
         ),
@@ -67,6 +70,15 @@ pub(crate) fn run(arguments: &RunArguments, terminal: Terminal) -> Result<Exit, 
         tell(report, &told, terminal);
     }
     ended.finish()
+}
+
+/// The reasons not to enter a directory, with those that a job need not have.
+pub(crate) fn not_entered(depth: bool, file_systems: bool) -> String {
+    let mut reasons = Vec::new();
+    reasons.extend(depth.then_some("below the last level"));
+    reasons.extend(file_systems.then_some("on other file systems"));
+    reasons.extend(["made up by the kernel, as /proc is", "snapshots"]);
+    reasons.join(", or ")
 }
 
 fn goes_to_stdout(telling: &TellingArguments) -> bool {

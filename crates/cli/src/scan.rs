@@ -110,6 +110,7 @@ fn tell(
             Goal::Rows { .. } => report.stage(OUT).map(|stage| stage.items_in),
             Goal::Totals | Goal::Report => report.stage(TOTALS).map(|stage| stage.items_in),
         },
+        not_entered: run::not_entered(arguments.max_depth.is_some(), arguments.one_file_system),
         how_to_see_errors: match arguments.errors {
             Some(_) => None,
             None => Some("--errors FILE writes down every one of them"),

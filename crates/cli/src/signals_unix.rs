@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::iterator::Signals as Iterator;
@@ -10,6 +11,10 @@ use statline_pipeline::{CancelHandle, Monitor};
 use crate::exit::Failure;
 use crate::table;
 use crate::terminal::Terminal;
+
+/// What comes sooner after the first signal is the same one again: timeout(1) sends its signal to the program and then to
+/// the whole group.
+const SAME: Duration = Duration::from_millis(300);
 
 /// Watches for signals until the program ends.
 pub(crate) struct Signals {
@@ -31,6 +36,7 @@ impl Signals {
         let first = Arc::clone(&watch.first);
         let monitor = Arc::clone(&watch.monitor);
         let work = move || {
+            let mut since = None;
             for signal in signals.forever() {
                 if signal == SIGUSR1 {
                     let monitor = monitor.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,10 +44,16 @@ impl Signals {
                         let snapshot = monitor.snapshot();
                         terminal.say(&table::snapshot(&snapshot, terminal.error_palette()));
                     }
-                } else if first.swap(signal, Ordering::SeqCst) == 0 {
-                    cancel.cancel();
-                } else {
-                    signal_hook::low_level::exit(128 + signal);
+                    continue;
+                }
+                match since {
+                    None => {
+                        since = Some(Instant::now());
+                        first.store(signal, Ordering::SeqCst);
+                        cancel.cancel();
+                    }
+                    Some(since) if since.elapsed() < SAME => {}
+                    Some(_) => signal_hook::low_level::exit(128 + signal),
                 }
             }
         };

@@ -23,7 +23,7 @@ pub(crate) fn account(report: &RunReport, told: &Telling, palette: Palette) -> S
     for summary in &summaries {
         out.push_str(&totals::lines(summary, report.error_count(), told.units));
     }
-    out.push_str(&left_out(report));
+    out.push_str(&left_out(report, told));
     out.push_str(&unreadable(report, told, palette));
     for summary in &summaries {
         out.push_str(&totals::tables(summary, told.units, palette));
@@ -104,7 +104,7 @@ fn entries(report: &RunReport, told: &Telling) -> u64 {
 }
 
 /// What the job itself left out.
-fn left_out(report: &RunReport) -> String {
+fn left_out(report: &RunReport, told: &Telling) -> String {
     let sum = |name: &str| -> u64 {
         let counters = report.stages.iter().map(|stage| &stage.counters);
         counters.filter_map(|counters| counters.get(name)).sum()
@@ -117,8 +117,9 @@ fn left_out(report: &RunReport) -> String {
     match sum("skipped_directories") {
         0 => {}
         count => parts.push(format!(
-            "{} not entered: too deep, on other file systems, made up by the kernel like /proc, or snapshots",
-            human::counted(count, "directory", "directories")
+            "{} not entered: {}",
+            human::counted(count, "directory", "directories"),
+            told.not_entered
         )),
     }
     match sum("vanished") {

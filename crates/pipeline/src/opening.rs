@@ -13,6 +13,7 @@ use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::{Counter, StageMeter, WorkerMeter};
 use crate::port::{Fan, InletProgress, Witness};
+use crate::worker::Worker;
 use crate::{
     Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError, Stop,
 };
@@ -52,17 +53,6 @@ pub(crate) struct Wiring<'a> {
     pub(crate) inputs: Vec<&'a WiredEdge>,
     pub(crate) outputs: Vec<Vec<&'a WiredEdge>>,
     pub(crate) errors: Vec<&'a WiredEdge>,
-}
-
-/// A worker that waits for its thread.
-pub(crate) struct Worker {
-    pub(crate) actor: Box<dyn Actor>,
-    pub(crate) meter: Arc<WorkerMeter>,
-    pub(crate) witness: Arc<Witness>,
-    pub(crate) told: Arc<AtomicBool>,
-    pub(crate) inlets: Vec<(Arc<Ledger>, Arc<InletProgress>)>,
-    /// The edges on whose ledgers this worker stands as a producer.
-    pub(crate) leases: Vec<Arc<Ledger>>,
 }
 
 /// What a run knows while it lasts, for stages that need more than their ports. Cheap to clone.

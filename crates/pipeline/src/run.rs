@@ -1,28 +1,23 @@
-//! A job on its way: wiring, threads, the end, publishing.
+//! A job on its way: threads, the end, publishing.
 //!
 //! One thing must stay true: what is published under a final name was decided on after *every* stage had ended and
 //! every sink had prepared.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, RecvTimeoutError};
 
-use crate::edge::Ledger;
-use crate::error_record::{ErrorCount, ErrorTally};
+use crate::error_record::ErrorCount;
 use crate::fault::{Fault, FaultKind, Health};
-use crate::graph::{Graph, GraphStage};
-use crate::meter::StageMeter;
-use crate::opening::{Context, Resources, WiredEdge, Wiring, Worker};
+use crate::monitor::{Monitor, Monitored};
 use crate::outcome::StageErrors;
-use crate::report::{EdgeReport, RunReport, Snapshot, StageReport};
-use crate::{
-    Actor, CancelHandle, Job, Opening, Outcome, PublishOrder, Publisher, StageError, Stop, Verdict,
-};
+use crate::report::RunReport;
+use crate::wiring::{open, wire};
+use crate::worker::{Ending, UNTOLD, Worker, discard, panic_message, work};
+use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, Verdict};
 
 /// A job that was started.
 ///
@@ -38,94 +33,6 @@ pub struct Run {
     /// It never started, or whoever started it let go of it: then it is cancelled, however well its stages ended.
     abandoned: bool,
     publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
-}
-
-/// How one worker ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    /// It saw all of its input and delivered all of its output.
-    Well,
-    /// Its input or output was cut, or it failed.
-    Cut,
-}
-
-/// Sees a run from outside while it goes on. Cheap to clone.
-#[derive(Clone)]
-pub struct Monitor {
-    inner: Arc<Monitored>,
-}
-
-struct Monitored {
-    health: Arc<Health>,
-    began: Instant,
-    /// How long the run took, once it is over.
-    elapsed: OnceLock<Duration>,
-    stages: Vec<MonitoredStage>,
-    edges: Vec<MonitoredEdge>,
-}
-
-struct MonitoredStage {
-    name: String,
-    kind: String,
-    threads: usize,
-    meter: Arc<StageMeter>,
-    tally: Arc<ErrorTally>,
-}
-
-struct MonitoredEdge {
-    from: Vec<String>,
-    to: String,
-    port: &'static str,
-    message: &'static str,
-    ledger: Arc<Ledger>,
-}
-
-impl Monitor {
-    /// The figures of all stages now.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            elapsed_seconds: self.elapsed().as_secs_f64(),
-            stages: self.stages(),
-        }
-    }
-
-    fn elapsed(&self) -> Duration {
-        let over = self.inner.elapsed.get().copied();
-        over.unwrap_or_else(|| self.inner.began.elapsed())
-    }
-
-    fn stages(&self) -> Vec<StageReport> {
-        let elapsed = self.elapsed();
-        self.inner
-            .stages
-            .iter()
-            .map(|stage| {
-                StageReport::new(
-                    &stage.name,
-                    &stage.kind,
-                    stage.threads,
-                    elapsed,
-                    &stage.meter,
-                    stage.tally.counts(),
-                )
-            })
-            .collect()
-    }
-
-    fn edges(&self) -> Vec<EdgeReport> {
-        let edges = self.inner.edges.iter();
-        edges
-            .map(|edge| {
-                EdgeReport::new(
-                    &edge.from,
-                    &edge.to,
-                    edge.port,
-                    edge.message,
-                    edge.ledger.figures(),
-                )
-            })
-            .collect()
-    }
 }
 
 impl Run {
@@ -368,204 +275,6 @@ impl Drop for Run {
             self.monitor.inner.health.stop();
             self.finish();
         }
-    }
-}
-
-/// The edges into each input port of each stage.
-type Edges = Vec<Vec<WiredEdge>>;
-
-fn wire(graph: &Graph) -> (Edges, Vec<MonitoredEdge>) {
-    let mut edges = Vec::with_capacity(graph.stages.len());
-    let mut monitored = Vec::new();
-    for stage in &graph.stages {
-        let mut ports = Vec::with_capacity(stage.feeds.len());
-        for (input, feeds) in stage.declaration.inputs.iter().zip(&stage.feeds) {
-            let (any, ledger) = (input.make_edge)(stage.capacity);
-            monitored.push(MonitoredEdge {
-                from: feeds.iter().map(|feed| graph.output_name(*feed)).collect(),
-                to: stage.name.clone(),
-                port: input.name,
-                message: input.accepts[0].name,
-                ledger: Arc::clone(&ledger),
-            });
-            ports.push(WiredEdge { any, ledger });
-        }
-        edges.push(ports);
-    }
-    (edges, monitored)
-}
-
-/// What opening the stages of a graph yields.
-#[derive(Default)]
-struct Opened {
-    stages: Vec<MonitoredStage>,
-    workers: Vec<(usize, Worker)>,
-    publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
-}
-
-/// Opens the stages in the order in which messages travel, up to the first that fails; its fault is on record then.
-fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
-    let mut outputs: Vec<Wiring<'_>> = graph
-        .stages
-        .iter()
-        .zip(edges)
-        .map(|(stage, inputs)| Wiring {
-            inputs: inputs.iter().collect(),
-            outputs: vec![Vec::new(); stage.declaration.outputs.len()],
-            errors: Vec::new(),
-        })
-        .collect();
-    for (stage, inputs) in graph.stages.iter().zip(edges) {
-        for (feeds, edge) in stage.feeds.iter().zip(inputs) {
-            for feed in feeds {
-                let wiring = &mut outputs[feed.stage];
-                match feed.port {
-                    Some(port) => wiring.outputs[port].push(edge),
-                    None => wiring.errors.push(edge),
-                }
-            }
-        }
-    }
-    let resources = Resources::default();
-    let mut opened = Opened::default();
-    for (index, (stage, wiring)) in graph.stages.into_iter().zip(outputs).enumerate() {
-        let GraphStage {
-            name,
-            kind,
-            threads,
-            accept,
-            declaration,
-            open,
-            ..
-        } = stage;
-        let meter = Arc::new(StageMeter::new());
-        let tally = Arc::new(ErrorTally::new(&name, accept));
-        opened.stages.push(MonitoredStage {
-            name: name.clone(),
-            kind,
-            threads: 0,
-            meter: Arc::clone(&meter),
-            tally: Arc::clone(&tally),
-        });
-        // What comes after a stage that could not be opened is in the report, and nothing more.
-        if health.stopping() {
-            continue;
-        }
-        let mut opening = Opening {
-            context: Context {
-                stage: Arc::from(name.as_str()),
-                health: Arc::clone(health),
-                meter: Arc::clone(&meter),
-                told: Arc::default(),
-            },
-            threads,
-            resources: &resources,
-            wiring,
-            tally: Arc::clone(&tally),
-            workers: Vec::new(),
-            publishers: Vec::new(),
-        };
-        let result = catch_unwind(AssertUnwindSafe(|| open(&mut opening)));
-        let message = match result {
-            Ok(Ok(())) => opening.defect(&declaration),
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(panic) => Some(panic_message(&*panic)),
-        };
-        let Opening {
-            workers,
-            publishers,
-            ..
-        } = opening;
-        opened.stages[index].threads = workers.len();
-        opened
-            .workers
-            .extend(workers.into_iter().map(|worker| (index, worker)));
-        opened.publishers.extend(
-            publishers
-                .into_iter()
-                .map(|(order, publisher)| (index, order, publisher)),
-        );
-        if let Some(message) = message {
-            health.record(Fault {
-                stage: name,
-                kind: FaultKind::Open,
-                message,
-            });
-        }
-    }
-    opened
-}
-
-/// The life of one worker's thread.
-fn work(worker: Worker, stage: &str, health: &Health) -> Ending {
-    let Worker {
-        mut actor,
-        meter,
-        witness,
-        told,
-        inlets,
-        leases,
-    } = worker;
-    meter.start();
-    let result = catch_unwind(AssertUnwindSafe(|| actor.run()));
-    meter.stop();
-    let ending = match result {
-        // What came of it after it had lost input or output, or had heard of the stop, is a consequence, whatever it says.
-        _ if witness.was_cut() || told.load(Ordering::Acquire) => Ok(Ending::Cut),
-        Ok(Ok(())) => {
-            let unread = inlets
-                .iter()
-                .any(|(ledger, progress)| !progress.ended() && !ledger.is_satisfied());
-            match unread {
-                true => Err((FaultKind::Contract, UNREAD.to_owned())),
-                false => Ok(Ending::Well),
-            }
-        }
-        Ok(Err(StageError::Stopped(Stop::Enough))) => {
-            // That nobody wants more of its output means that it wants no more input.
-            inlets.iter().for_each(|(ledger, _)| ledger.satisfy());
-            Ok(Ending::Well)
-        }
-        Ok(Err(StageError::Stopped(_))) if health.stopping() => Ok(Ending::Cut),
-        Ok(Err(StageError::Stopped(_))) => Err((FaultKind::Contract, UNTOLD.to_owned())),
-        Ok(Err(error)) => Err((FaultKind::Error, error.to_string())),
-        Err(panic) => Err((FaultKind::Panic, panic_message(&*panic))),
-    };
-    let ending = ending.unwrap_or_else(|(kind, message)| {
-        health.record(Fault {
-            stage: stage.to_owned(),
-            kind,
-            message,
-        });
-        Ending::Cut
-    });
-    if ending == Ending::Well {
-        leases.iter().for_each(|ledger| ledger.end_producer());
-    }
-    // Only now do the ports go, and neighbours see channels close: the ledgers and the fault are already on record.
-    discard(actor, stage, health);
-    ending
-}
-
-const UNREAD: &str = "it ended before its input did, and did not say that it had enough";
-const UNTOLD: &str = "it stopped early, and nothing had told it to";
-
-/// Drops a worker's actor, which may panic once more.
-fn discard(actor: Box<dyn Actor>, stage: &str, health: &Health) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(actor))) {
-        health.record(Fault {
-            stage: stage.to_owned(),
-            kind: FaultKind::Panic,
-            message: format!("while it was dropped: {}", panic_message(&*panic)),
-        });
-    }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => (*message).to_owned(),
-        (_, Some(message)) => message.clone(),
-        _ => "it panicked with a value that is no text".to_owned(),
     }
 }
 

@@ -9,14 +9,13 @@ use serde::{Deserialize, Serialize};
 use statline_pipeline::{Declare, ErrorRecord, Kind, Opening, StageError};
 use statline_platform::Metadata;
 
+use crate::encode::{push_base64, push_file_id, push_nanoseconds, push_number, scope};
 use crate::field::Field;
 use crate::output_file::OutputFile;
 use crate::output_path::OutputPath;
 use crate::path_prefix::PathPrefix;
-use crate::text_sink::{
-    AnyInput, Format, TextPorts, open_text_sink, push_base64, push_file_id, push_nanoseconds,
-    push_number, scope,
-};
+use crate::row_input::AnyInput;
+use crate::text_sink::{Format, TextPorts, open_text_sink};
 use crate::{Row, Rows};
 
 /// Options of `csv`.

@@ -81,8 +81,8 @@ pub(crate) enum Next {
 }
 
 impl Frontier {
-    /// The frontier of a scan of these roots, in as many parts as there are workers.
-    pub(crate) fn new(roots: Vec<Arc<DirNode>>, workers: usize) -> Vec<LocalFrontier> {
+    /// The frontier of a scan of these roots, shared out to so many workers.
+    pub(crate) fn share(roots: Vec<Arc<DirNode>>, workers: usize) -> Vec<LocalFrontier> {
         let own: Vec<Worker<Siblings>> = (0..workers).map(|_| Worker::new_lifo()).collect();
         let shared = Arc::new(Frontier {
             roots: Injector::new(),

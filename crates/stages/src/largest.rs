@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::Row;
+use crate::encode::text_or_base64;
 use crate::summary::LargeFile;
-use crate::text_sink::text_or_base64;
 
 /// A file, greater if it comes further up in the list: the larger one, and of two alike the one whose path is less.
 type Candidate = (u64, Reverse<Vec<u8>>);

@@ -4,8 +4,10 @@
 
 mod batch;
 mod cache;
+mod collect;
 mod csv;
 mod directories;
+mod encode;
 mod entry_batch;
 mod enumerate;
 mod exclude;
@@ -20,6 +22,7 @@ mod jsonl;
 mod largest;
 mod moment;
 mod null;
+mod opened_roots;
 mod output_file;
 mod output_mark;
 mod output_path;
@@ -30,6 +33,7 @@ mod record_batch;
 mod registration;
 mod roots;
 mod row;
+mod row_input;
 mod run_start;
 mod sort;
 mod sort_key;
@@ -42,6 +46,9 @@ mod workers;
 
 pub use batch::{Batch, BatchConfig};
 pub use cache::{Cache, CacheConfig};
+pub use collect::{
+    CollectError, Collection, Entry, collect_with_batched_stats, collect_with_errors,
+};
 pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};

@@ -8,7 +8,7 @@ use statline_pipeline::{
     Declare, Errors, InputPort, Kind, Message, Opening, PublishOrder, Sink, StageError,
 };
 
-use crate::text_sink::{AnyInput, RowInput};
+use crate::row_input::{AnyInput, RowInput};
 
 /// Options of `null`: there are none.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -18,25 +18,22 @@ pub struct NullConfig {}
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Null;
 
-/// The port of `null`.
-pub struct NullPorts(AnyInput);
-
 impl Kind for Null {
     type Config = NullConfig;
-    type Ports = NullPorts;
+    type Ports = AnyInput;
 
     fn about(&self) -> &'static str {
         "counts rows and throws them away"
     }
 
-    fn declare(&self, _: Option<&NullConfig>, ports: &mut Declare<'_>) -> NullPorts {
-        NullPorts(AnyInput::declare(ports))
+    fn declare(&self, _: Option<&NullConfig>, ports: &mut Declare<'_>) -> AnyInput {
+        AnyInput::declare(ports)
     }
 
     fn open(
         &self,
         _: NullConfig,
-        NullPorts(input): NullPorts,
+        input: AnyInput,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
         match input {

@@ -295,12 +295,16 @@ fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::fs;
+    use std::io::{BufRead, BufReader};
+    use std::os::fd::AsRawFd;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::process::{Command, Stdio};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use statline_pipeline::testing::Items;
     use statline_pipeline::{
@@ -608,6 +612,33 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_shows_each_message_at_once() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let path = format!("/dev/fd/{}", writer.as_raw_fd());
+        let (shown, seen) = mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            let mut line = String::new();
+            BufReader::new(reader).read_line(&mut line).unwrap();
+            shown.send(line).unwrap();
+        });
+        let acts = Acts(move |out: &mut Outlet<EntryBatch>| {
+            out.send(entries(&[b"a"]))?;
+            let line = seen.recv_timeout(Duration::from_secs(30));
+            assert_eq!(line.as_deref(), Ok("dir/a\n"), "while the run goes on");
+            Ok(())
+        });
+        let mut builder = Builder::new("test");
+        let source = builder.source("in", acts).done();
+        let _ = builder
+            .stage("out", Paths, PathsConfig::new(path))
+            .reads(&source);
+        let report = run(builder);
+        assert_eq!(report.outcome, Outcome::Complete, "{}", cause(&report));
+        drop(writer);
+        reading.join().unwrap();
+    }
+
+    #[test]
     fn a_reader_of_standard_output_who_leaves_ends_the_run_well() {
         // The test runs itself as a child, as it cannot give its own standard output away.
         const CHILD: &str = "STATLINE_TEST_WRITES_TO_STDOUT";
@@ -629,11 +660,11 @@ mod tests {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut read = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut read = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         while !line.contains("\"path\":\"dir/a\"") {
             line.clear();
-            assert!(std::io::BufRead::read_line(&mut read, &mut line).unwrap() > 0);
+            assert!(read.read_line(&mut line).unwrap() > 0);
         }
         drop(read);
         assert_eq!(child.wait().unwrap().code(), Some(40));

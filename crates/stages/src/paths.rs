@@ -11,7 +11,8 @@ use crate::Rows;
 use crate::output_file::OutputFile;
 use crate::output_path::OutputPath;
 use crate::path_prefix::PathPrefix;
-use crate::text_sink::{Format, RowInput};
+use crate::row_input::RowInput;
+use crate::text_sink::Format;
 
 /// Options of `paths`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -48,28 +49,25 @@ pub enum Separator {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Paths;
 
-/// The ports of a stage that takes names or records.
-pub struct RowPorts(pub(crate) RowInput);
-
 impl Kind for Paths {
     type Config = PathsConfig;
-    type Ports = RowPorts;
+    type Ports = RowInput;
 
     fn about(&self) -> &'static str {
         "writes the path of each row"
     }
 
-    fn declare(&self, config: Option<&PathsConfig>, ports: &mut Declare<'_>) -> RowPorts {
+    fn declare(&self, config: Option<&PathsConfig>, ports: &mut Declare<'_>) -> RowInput {
         if let Some(config) = config {
             config.path.check(ports);
         }
-        RowPorts(RowInput::declare(ports))
+        RowInput::declare(ports)
     }
 
     fn open(
         &self,
         config: PathsConfig,
-        RowPorts(input): RowPorts,
+        input: RowInput,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
         let format = RawPaths {

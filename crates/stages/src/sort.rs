@@ -74,8 +74,8 @@ impl Default for SortConfig {
 /// It holds every record until its input ends, unless there is a limit. With the feature `parallel` the sorting is
 /// spread over a pool of threads of its own, which exists only while it sorts.
 ///
-/// A record takes about 210 bytes while it is held, the nodes of directories not counted, and 24 more while it is
-/// sorted. The ends of directories are sent after all records, in path order.
+/// A record takes about 230 bytes: measured with a million of them, 16 to a directory, at the peak, with the nodes of
+/// their directories. The ends of directories are sent after all records, in path order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sort;
 
@@ -409,7 +409,7 @@ mod tests {
     use std::sync::Arc;
 
     use proptest::prelude::*;
-    use statline_pipeline::testing::Collected;
+    use statline_pipeline::testing::{Collected, conformance};
     use statline_pipeline::{Builder, Outcome};
     use statline_platform::{DirNode, Metadata, NameBuf};
 
@@ -740,6 +740,18 @@ mod tests {
         let out = run(batches, config);
         assert_eq!(read_all(&out), whole[..5]);
         assert!(out.iter().all(|batch| batch.ends().is_empty()));
+    }
+
+    #[test]
+    fn it_takes_what_the_framework_may_do_to_it() {
+        conformance(|trial| {
+            let batches = (0..5).flat_map(|_| directory_of(10)).collect();
+            let records = trial.feed::<RecordBatch>("records", batches);
+            let builder = trial.builder();
+            let sort = builder.stage("sort", Sort, SortConfig::default());
+            let sort = sort.reads(&records).done();
+            trial.drain::<RecordBatch>("out", &sort);
+        });
     }
 
     #[test]

@@ -16,9 +16,9 @@ use statline_platform::{Kind as EntryKind, Metadata, Timestamp};
 use crate::field::{Field, need, need_each};
 use crate::hard_links::HardLinks;
 use crate::largest::Largest;
+use crate::row_input::RowInput;
 use crate::run_start::run_start;
 use crate::summary_groups::{Breakdown, GroupBy, Groups};
-use crate::text_sink::RowInput;
 use crate::{Row, Rows};
 
 /// The version of the form of [`Summary`]. It changes when a field changes its meaning or goes; new fields do not
@@ -61,18 +61,15 @@ fn largest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Summarize;
 
-/// The port of `summary`.
-pub struct SummaryPorts(RowInput);
-
 impl Kind for Summarize {
     type Config = SummaryConfig;
-    type Ports = SummaryPorts;
+    type Ports = RowInput;
 
     fn about(&self) -> &'static str {
         "adds up entries and space"
     }
 
-    fn declare(&self, config: Option<&SummaryConfig>, ports: &mut Declare<'_>) -> SummaryPorts {
+    fn declare(&self, config: Option<&SummaryConfig>, ports: &mut Declare<'_>) -> RowInput {
         if let Some(config) = config {
             if config.largest > 0 {
                 need(ports, "largest", Field::Size);
@@ -90,13 +87,13 @@ impl Kind for Summarize {
                 }
             }
         }
-        SummaryPorts(RowInput::declare(ports))
+        RowInput::declare(ports)
     }
 
     fn open(
         &self,
         config: SummaryConfig,
-        SummaryPorts(input): SummaryPorts,
+        input: RowInput,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
         match input {

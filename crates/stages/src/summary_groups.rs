@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use statline_platform::{Kind as EntryKind, Metadata};
 
 use crate::Row;
+use crate::encode::{push_number, text_or_base64};
 use crate::field::Field;
-use crate::text_sink::text_or_base64;
 
 /// So many values get totals of their own.
 const MOST_GROUPS: usize = 4096;
@@ -168,7 +168,7 @@ impl Groups {
                 self.value.make_ascii_lowercase();
             }
             GroupBy::Owner => match metadata.and_then(Metadata::uid) {
-                Some(uid) => crate::text_sink::push_number(&mut self.value, uid),
+                Some(uid) => push_number(&mut self.value, uid),
                 None => self.value.extend_from_slice(UNKNOWN),
             },
             GroupBy::Age => {

@@ -115,7 +115,7 @@ fn variables_come_from_the_environment() {
         .env("WHERE", "data/src")
         .current_dir(home.path());
     let output = succeeded(command.output().unwrap());
-    assert_eq!(stdout(&output).lines().count(), 6);
+    assert_eq!(stdout(&output).lines().count(), 7);
 }
 
 #[test]

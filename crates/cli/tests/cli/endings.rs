@@ -228,7 +228,7 @@ fn signal(child: &Child, name: &str) {
 fn the_first_signal_cancels_the_run() {
     let home = small();
     for (name, expected) in [("INT", 130), ("TERM", 143)] {
-        // A pipe of which nobody opens the other end keeps a reader of its own waiting; here the scan is just long.
+        // Long enough for a signal to come in between.
         let mut child = statline()
             .args([
                 "scan",
@@ -261,6 +261,49 @@ fn the_first_signal_cancels_the_run() {
         );
         assert_eq!(names(home.path()), ["data"]);
     }
+}
+
+#[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    if !installed("timeout") {
+        return;
+    }
+    // It signals the program, and then the group that the program is in.
+    let home = small();
+    let output = Command::new("timeout")
+        .args([
+            "--preserve-status",
+            "-s",
+            "TERM",
+            "0.2",
+            env!("CARGO_BIN_EXE_statline"),
+        ])
+        .args([
+            "scan",
+            "/",
+            "-x",
+            "-j",
+            "1",
+            "-o",
+            "out.jsonl",
+            "--set",
+            "stages.group.max_entries=1",
+        ])
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    if output.status.success() {
+        eprintln!("skipped: the scan was over too soon");
+        return;
+    }
+    assert_eq!(status(&output), 143, "{}", stderr(&output));
+    assert!(
+        stderr(&output).starts_with("stopped by SIGTERM"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(names(home.path()), ["data"]);
 }
 
 #[test]

@@ -116,6 +116,8 @@ fn a_fault_at_any_message_of_any_stage_is_named_and_nothing_is_published_or_left
                 };
                 assert_eq!(fault.kind, kind, "{case}");
                 assert!(!verdicts.published(), "{case}: {:?}", verdicts.all());
+                // What was cut before it came to the sinks did not pass for an end: none of them prepared.
+                assert!(stage >= 4 || verdicts.all().is_empty(), "{case}");
                 assert_eq!(census.count(), 0, "{case}: stages outlived the run");
                 let cause = report.cause.expect("a failed run has a cause");
                 assert!(cause.contains(name), "{case}: {cause}");
@@ -137,14 +139,50 @@ fn a_fault_in_finish_fails_the_run_though_all_input_was_seen() {
             panic!("at the very end")
         }
     }
-    let sink = Collected::<u64>::new();
+    // Often, for the sink is to see the channel close while it waits.
+    for _ in 0..50 {
+        let sink = Collected::<u64>::new();
+        let mut builder = Builder::new("test");
+        let source = builder.source("source", Items(vec![1u64, 2, 3])).done();
+        let last = builder.transform("last", Last).reads(&source).done();
+        let _ = builder.sink("sink", sink.clone()).reads(&last);
+        let report = run(build(builder));
+        assert_eq!(report.fault.unwrap().message, "at the very end");
+        assert!(!sink.prepared() && !sink.published());
+    }
+}
+
+#[test]
+fn the_first_of_two_faults_is_the_cause() {
+    /// Opens a gate when its stage is dropped: the stage's fault is on record then.
+    struct AtDrop(Gate);
+    impl Drop for AtDrop {
+        fn drop(&mut self) {
+            self.0.open();
+        }
+    }
+    let dropped = Gate::default();
+    let at_drop = AtDrop(dropped.clone());
+    let first = produce(move |_: &mut Outlet<u64>| {
+        let _ = &at_drop;
+        Err(StageError::failed("first"))
+    });
+    let second = produce(move |_: &mut Outlet<u64>| {
+        dropped.pass();
+        panic!("second")
+    });
     let mut builder = Builder::new("test");
-    let source = builder.source("source", Items(vec![1u64, 2, 3])).done();
-    let last = builder.transform("last", Last).reads(&source).done();
-    let _ = builder.sink("sink", sink.clone()).reads(&last);
-    let report = run(build(builder));
-    assert_eq!(report.fault.unwrap().message, "at the very end");
-    assert!(!sink.prepared() && !sink.published());
+    let second = builder.source("second", second).done();
+    let first = builder.source("first", first).done();
+    let _ = builder
+        .sink("sink", Collected::<u64>::new())
+        .reads(&second)
+        .reads(&first);
+    let fault = run(build(builder)).fault.unwrap();
+    assert_eq!(
+        (fault.stage.as_str(), fault.message.as_str()),
+        ("first", "first")
+    );
 }
 
 /// Something whose drop panics.

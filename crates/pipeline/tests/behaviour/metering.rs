@@ -139,7 +139,7 @@ fn work(seen: &Mutex<Duration>) {
 
 #[test]
 fn work_that_belongs_to_no_message_counts_as_service() {
-    struct Late(Arc<Mutex<Duration>>);
+    struct Late(Arc<Mutex<Duration>>, Gate);
     impl Transform for Late {
         type In = u64;
         type Out = u64;
@@ -148,6 +148,7 @@ fn work_that_belongs_to_no_message_counts_as_service() {
         }
         fn idle(&mut self, _: &mut Outlet<u64>) -> Result<(), StageError> {
             work(&self.0);
+            self.1.open();
             Ok(())
         }
         fn finish(&mut self, out: &mut Outlet<u64>) -> Result<(), StageError> {
@@ -168,9 +169,18 @@ fn work_that_belongs_to_no_message_counts_as_service() {
     }
     let (late, prepare) = (Arc::default(), Arc::default());
     let mut builder = Builder::new("test");
-    let source = builder.source("source", Items(vec![1u64, 2, 3])).done();
+    let idle = Gate::default();
+    let waits = idle.clone();
+    let source = produce(move |out: &mut Outlet<u64>| {
+        (0..3).try_for_each(|number| out.send(number))?;
+        // So that the end, most of the time, comes to a stage that waits for it.
+        waits.pass();
+        std::thread::park_timeout(Duration::from_millis(5));
+        Ok(())
+    });
+    let source = builder.source("source", source).done();
     let stage = builder
-        .transform("late", Late(Arc::clone(&late)))
+        .transform("late", Late(Arc::clone(&late), idle))
         .reads(&source)
         .done();
     let _ = builder

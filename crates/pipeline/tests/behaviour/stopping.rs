@@ -49,20 +49,89 @@ fn cancel_when(blocked: &Gate, builder: Builder, verdicts: &Verdicts) {
 
 #[test]
 fn cancelling_ends_a_wait_in_receive() {
-    // The source sends nothing, and when it hears of the stop it ends as if it had done all: that is not believed.
-    let (verdicts, waiting) = (Verdicts::default(), Gate::default());
-    let at_work = waiting.clone();
+    // The source sends nothing and ends only after the reader has: nothing but the cancelling can end the reader's wait.
+    let (verdicts, waiting, ended) = (Verdicts::default(), Gate::default(), Gate::default());
+    let (at_work, reader_ended) = (waiting.clone(), ended.clone());
+    let mut builder = Builder::new("test");
+    let source = produce(move |_: &mut Outlet<u64>| {
+        at_work.open();
+        reader_ended.pass();
+        Ok(())
+    });
+    let source = builder.source("source", source).done();
+    let kind = reader(move |input| {
+        let received = input.recv();
+        ended.open();
+        received.map(|_| ())
+    });
+    let _ = builder.stage("reader", kind, ()).reads(&source);
+    let sink = consume(|_: u64, _| Ok(())).noting("sink", &verdicts);
+    let _ = builder.sink("sink", sink).reads(&source);
+    cancel_when(&waiting, builder, &verdicts);
+}
+
+/// A job whose source blocks at its fourth message, for its reader takes but one until the source has ended: nothing
+/// but cancelling can end that wait.
+fn cancel_a_blocked_source(capacity: usize, capacity_bytes: usize) {
+    let (verdicts, blocked, ended) = (Verdicts::default(), Gate::default(), Gate::default());
+    let (filled, source_ended) = (blocked.clone(), ended.clone());
+    let mut builder = Builder::new("test");
+    let source = produce(move |out: &mut Outlet<Heavy>| {
+        for number in 0..4 {
+            if number == 3 {
+                filled.open();
+            }
+            if let Err(stop) = out.send(Heavy(10)) {
+                source_ended.open();
+                return Err(stop);
+            }
+        }
+        panic!("there was room for a fourth message")
+    });
+    let source = builder.source("source", source).done();
+    let mut first = true;
+    let stalling = consume(move |_: Heavy, _| {
+        if std::mem::take(&mut first) {
+            ended.pass();
+        }
+        Ok(())
+    });
+    let _ = builder
+        .sink("stalling", stalling)
+        .reads(&source)
+        .capacity(capacity)
+        .capacity_bytes(capacity_bytes);
+    let sink = consume(|_: Heavy, _| Ok(())).noting("sink", &verdicts);
+    let _ = builder.sink("sink", sink).reads(&source);
+    cancel_when(&blocked, builder, &verdicts);
+}
+
+#[test]
+fn cancelling_ends_a_wait_in_send() {
+    cancel_a_blocked_source(2, usize::MAX);
+}
+
+#[test]
+fn cancelling_ends_a_wait_for_bytes() {
+    cancel_a_blocked_source(16, 20);
+}
+
+#[test]
+fn a_stage_that_ends_as_if_it_were_done_when_it_hears_of_the_stop_is_not_believed() {
+    let (verdicts, at_work) = (Verdicts::default(), Gate::default());
+    let working = at_work.clone();
     let mut builder = Builder::new("test");
     let kind = custom(
         |ports: &mut Declare<'_>| ports.output::<u64>("out", Properties::default()),
         move |port, stage: &mut Opening<'_>| {
-            let (context, at_work) = (stage.context().clone(), at_work.clone());
+            let (context, working) = (stage.context().clone(), working.clone());
             stage.source(&port, |_| {
                 Ok(produce(move |_: &mut Outlet<u64>| {
-                    at_work.open();
+                    working.open();
                     while !context.is_stopping() {
                         std::thread::yield_now();
                     }
+                    assert!(context.checkpoint().is_err());
                     Ok(())
                 }))
             })
@@ -71,71 +140,7 @@ fn cancelling_ends_a_wait_in_receive() {
     let source = builder.stage("source", kind, ()).done();
     let sink = consume(|_: u64, _| Ok(())).noting("sink", &verdicts);
     let _ = builder.sink("sink", sink).reads(&source);
-    cancel_when(&waiting, builder, &verdicts);
-}
-
-/// A reader that takes one message and then none until the run stops.
-fn stalling() -> impl statline_pipeline::Kind<Config = ()> {
-    custom(
-        |ports: &mut Declare<'_>| ports.input::<Heavy>("in"),
-        |port, stage: &mut Opening<'_>| {
-            let context = stage.context().clone();
-            stage.worker(|ends: &mut Endpoints<'_>| {
-                Ok(Play {
-                    ports: ends.input(&port),
-                    run: move |input: &mut Inlet<Heavy>| {
-                        input.recv()?;
-                        while !context.is_stopping() {
-                            std::thread::yield_now();
-                        }
-                        input.recv().map(|_| ())
-                    },
-                })
-            })
-        },
-    )
-}
-
-/// A source that tells when it is about to send its n-th message.
-fn telling(at: usize, blocked: &Gate) -> impl statline_pipeline::Source<Out = Heavy> {
-    let blocked = blocked.clone();
-    produce(move |out: &mut Outlet<Heavy>| {
-        for number in 1.. {
-            if number == at {
-                blocked.open();
-            }
-            out.send(Heavy(10))?;
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn cancelling_ends_a_wait_in_send() {
-    let (verdicts, blocked) = (Verdicts::default(), Gate::default());
-    let mut builder = Builder::new("test");
-    let source = builder.source("source", telling(4, &blocked)).done();
-    let _ = builder
-        .stage("stalling", stalling(), ())
-        .reads(&source)
-        .capacity(2);
-    let sink = consume(|_: Heavy, _| Ok(())).noting("sink", &verdicts);
-    let _ = builder.sink("sink", sink).reads(&source);
-    cancel_when(&blocked, builder, &verdicts);
-}
-
-#[test]
-fn cancelling_ends_a_wait_for_bytes() {
-    let (verdicts, blocked) = (Verdicts::default(), Gate::default());
-    let mut builder = Builder::new("test");
-    let source = builder.source("source", telling(4, &blocked)).done();
-    let _ = builder
-        .stage("stalling", stalling(), ())
-        .reads(&source)
-        .capacity_bytes(20);
-    let sink = consume(|_: Heavy, _| Ok(())).noting("sink", &verdicts);
-    let _ = builder.sink("sink", sink).reads(&source);
-    cancel_when(&blocked, builder, &verdicts);
+    cancel_when(&at_work, builder, &verdicts);
 }
 
 #[test]

@@ -1,0 +1,139 @@
+//! From a checked graph to workers that hold their ports: channels are made, then stages opened.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::error_record::ErrorTally;
+use crate::fault::{Fault, FaultKind, Health};
+use crate::graph::{Graph, GraphStage};
+use crate::meter::StageMeter;
+use crate::monitor::{MonitoredEdge, MonitoredStage};
+use crate::opening::{Context, Resources, WiredEdge, Wiring};
+use crate::worker::{Worker, panic_message};
+use crate::{Opening, PublishOrder, Publisher};
+
+/// The edges into each input port of each stage.
+pub(crate) type Edges = Vec<Vec<WiredEdge>>;
+
+/// Makes a channel for each input port.
+pub(crate) fn wire(graph: &Graph) -> (Edges, Vec<MonitoredEdge>) {
+    let mut edges = Vec::with_capacity(graph.stages.len());
+    let mut monitored = Vec::new();
+    for stage in &graph.stages {
+        let mut ports = Vec::with_capacity(stage.feeds.len());
+        for (input, feeds) in stage.declaration.inputs.iter().zip(&stage.feeds) {
+            let (any, ledger) = (input.make_edge)(stage.capacity);
+            monitored.push(MonitoredEdge {
+                from: feeds.iter().map(|feed| graph.output_name(*feed)).collect(),
+                to: stage.name.clone(),
+                port: input.name,
+                message: input.accepts[0].name,
+                ledger: Arc::clone(&ledger),
+            });
+            ports.push(WiredEdge { any, ledger });
+        }
+        edges.push(ports);
+    }
+    (edges, monitored)
+}
+
+/// What opening the stages of a graph yields.
+#[derive(Default)]
+pub(crate) struct Opened {
+    pub(crate) stages: Vec<MonitoredStage>,
+    pub(crate) workers: Vec<(usize, Worker)>,
+    pub(crate) publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
+}
+
+/// Opens the stages in the order in which messages travel, up to the first that fails; its fault is on record then.
+pub(crate) fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
+    let mut outputs: Vec<Wiring<'_>> = graph
+        .stages
+        .iter()
+        .zip(edges)
+        .map(|(stage, inputs)| Wiring {
+            inputs: inputs.iter().collect(),
+            outputs: vec![Vec::new(); stage.declaration.outputs.len()],
+            errors: Vec::new(),
+        })
+        .collect();
+    for (stage, inputs) in graph.stages.iter().zip(edges) {
+        for (feeds, edge) in stage.feeds.iter().zip(inputs) {
+            for feed in feeds {
+                let wiring = &mut outputs[feed.stage];
+                match feed.port {
+                    Some(port) => wiring.outputs[port].push(edge),
+                    None => wiring.errors.push(edge),
+                }
+            }
+        }
+    }
+    let resources = Resources::default();
+    let mut opened = Opened::default();
+    for (index, (stage, wiring)) in graph.stages.into_iter().zip(outputs).enumerate() {
+        let GraphStage {
+            name,
+            kind,
+            threads,
+            accept,
+            declaration,
+            open,
+            ..
+        } = stage;
+        let meter = Arc::new(StageMeter::new());
+        let tally = Arc::new(ErrorTally::new(&name, accept));
+        opened.stages.push(MonitoredStage {
+            name: name.clone(),
+            kind,
+            threads: 0,
+            meter: Arc::clone(&meter),
+            tally: Arc::clone(&tally),
+        });
+        // What comes after a stage that could not be opened is in the report, and nothing more.
+        if health.stopping() {
+            continue;
+        }
+        let mut opening = Opening {
+            context: Context {
+                stage: Arc::from(name.as_str()),
+                health: Arc::clone(health),
+                meter: Arc::clone(&meter),
+                told: Arc::default(),
+            },
+            threads,
+            resources: &resources,
+            wiring,
+            tally: Arc::clone(&tally),
+            workers: Vec::new(),
+            publishers: Vec::new(),
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| open(&mut opening)));
+        let message = match result {
+            Ok(Ok(())) => opening.defect(&declaration),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => Some(panic_message(&*panic)),
+        };
+        let Opening {
+            workers,
+            publishers,
+            ..
+        } = opening;
+        opened.stages[index].threads = workers.len();
+        opened
+            .workers
+            .extend(workers.into_iter().map(|worker| (index, worker)));
+        opened.publishers.extend(
+            publishers
+                .into_iter()
+                .map(|(order, publisher)| (index, order, publisher)),
+        );
+        if let Some(message) = message {
+            health.record(Fault {
+                stage: name,
+                kind: FaultKind::Open,
+                message,
+            });
+        }
+    }
+    opened
+}
