@@ -76,6 +76,7 @@ impl NewStage<'_> {
         let location = self.node.inputs_location.clone();
         self.node.inputs.push(InputDescription {
             port,
+            port_location: location.clone(),
             stage: output.stage,
             from_port: output.port,
             location,
@@ -222,7 +223,7 @@ impl Builder {
                 ),
             ));
         }
-        Job::check(self.name, self.settings, self.nodes, problems)
+        Job::check(self.name, self.settings, self.nodes, None, problems)
     }
 
     /// Checks the job, starts it, and hands out the messages of one output as they come. The queue between is bounded:

@@ -136,9 +136,10 @@ impl<'a> Declare<'a> {
                 ThreadSetting::Auto => "several threads".to_owned(),
                 ThreadSetting::Count(count) => format!("{count} threads"),
             };
-            properties.order = properties
-                .order
-                .lost(format!("stage {:?} runs on {threads}", self.stage));
+            properties.order = properties.order.lost_unless(
+                format!("set threads = 1 on stage {:?}", self.stage),
+                format!("stage {:?} runs on {threads}", self.stage),
+            );
         }
         let index = self.declaration.outputs.len();
         self.declaration.outputs.push(DeclaredOutput {
@@ -164,48 +165,48 @@ impl<'a> Declare<'a> {
         let Some(stream) = self.incoming(port) else {
             return;
         };
-        let message = match &stream.properties.order {
+        let by = keys.join(", ");
+        let mut help = format!("put a sort by {by} right before it");
+        let why_not = match &stream.properties.order {
             Order::By(have)
-                if keys
+                if have
                     .iter()
-                    .zip(have)
-                    .filter(|(want, have)| *want == have)
+                    .zip(keys)
+                    .filter(|(have, want)| have == want)
                     .count()
                     == keys.len() =>
             {
                 return;
             }
-            Order::By(have) => {
-                format!(
-                    "needs its input ordered by {}, but it is ordered by {}",
-                    keys.join(", "),
-                    have.join(", ")
-                )
+            Order::By(have) => format!("it is ordered by {}", have.join(", ")),
+            Order::Lost {
+                keys: lost,
+                why,
+                remedy,
+            } => {
+                if let Some(remedy) = remedy {
+                    help = format!("{help}, or {remedy}");
+                }
+                format!("the order by {} is lost: {why}", lost.join(", "))
             }
-            Order::Lost { keys: lost, why } => format!(
-                "needs its input ordered by {}, but the order by {} is lost: {why}",
-                keys.join(", "),
-                lost.join(", ")
-            ),
-            Order::Unknown => format!(
-                "needs its input ordered by {}, but nothing orders it",
-                keys.join(", ")
-            ),
+            Order::Unknown => "nothing orders it".to_owned(),
         };
-        let location = self.location.child("inputs");
-        self.declaration.problems.push(
-            Problem::error(location, message)
-                .help(format!("put a sort by {} right before it", keys.join(", "))),
-        );
+        let inputs = self.location.child("inputs");
+        let (location, input) = match port {
+            DEFAULT_INPUT => (inputs, "its input".to_owned()),
+            port => (inputs.child(port), format!("its input {port:?}")),
+        };
+        let message = format!("needs {input} ordered by {by}, but {why_not}");
+        let problem = Problem::error(location, message).help(help);
+        self.declaration.problems.push(problem);
     }
 
-    /// Reports a problem with one of the stage's options, such as `path`, with a part of one, such as `roots[2]`, or,
+    /// Reports a problem with one of the stage's options, with a part of one, such as `roots[2]` or `limits.size`, or,
     /// where `option` is empty, with all of them together.
     pub fn problem(&mut self, option: &str, message: impl Into<String>, help: Option<String>) {
         let location = match option {
             "" => self.location.clone(),
-            // Put on as it stands: as the name of a key, the index in it would be quoted and its line not be found.
-            option => Location::of_path(format!("{}.{option}", self.location.path())),
+            option => self.location.below(option),
         };
         let mut problem = Problem::error(location, message);
         problem.help = help;

@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::config::{InputDescription, Location, Problem, Problems, ThreadSetting, did_you_mean};
+use crate::config::{
+    InputDescription, LISTED_TWICE, Location, Problem, Problems, ThreadSetting, closest,
+    did_you_mean,
+};
 use crate::declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, Declaration, ERRORS_OUTPUT};
 use crate::edge::Capacity;
 use crate::kind::{AnyConfig, ErasedKind, OpenStage};
 use crate::stream::MessageType;
-use crate::{Declare, ErrorRecord, Properties, Stream};
+use crate::{Declare, ErrorRecord, Properties, Registry, Stream, waits};
 
 /// A stage as described, before it is checked.
 pub(crate) struct Node {
@@ -57,29 +60,41 @@ pub(crate) struct Graph {
     pub(crate) stages: Vec<GraphStage>,
 }
 
+/// Chains of more stages are shown in part.
+const LONGEST_CHAIN: usize = 8;
+
 /// A stage half-way through the check.
-struct Checked {
-    declaration: Declaration,
+pub(crate) struct Checked {
+    pub(crate) declaration: Declaration,
     open: Option<OpenStage>,
-    feeds: Vec<Vec<OutputRef>>,
+    pub(crate) feeds: Vec<Vec<OutputRef>>,
 }
 
 impl Graph {
-    /// Checks a described graph and reports everything that is wrong with it.
-    pub(crate) fn check(mut nodes: Vec<Node>, problems: &mut Problems) -> Option<Graph> {
+    /// Checks a described graph and reports everything that is wrong with it. The registry, where there is one, only
+    /// helps with advice.
+    pub(crate) fn check(
+        mut nodes: Vec<Node>,
+        registry: Option<&Registry>,
+        problems: &mut Problems,
+    ) -> Option<Graph> {
         let upstream = resolve(&nodes, problems);
         let order = topological_order(&nodes, &upstream, problems);
         let mut checked: BTreeMap<usize, Checked> = BTreeMap::new();
         for &index in &order {
             let config = nodes[index].config.take();
-            if let Some(stage) =
-                declare(&nodes, index, config, &upstream[index], &checked, problems)
-            {
+            let behind = Behind {
+                nodes: &nodes,
+                upstream: &upstream[index],
+                checked: &checked,
+                registry,
+            };
+            if let Some(stage) = declare(&nodes[index], config, &behind, problems) {
                 checked.insert(index, stage);
             }
         }
         report_unread(&nodes, &upstream, &checked, problems);
-        report_circular_waits(&nodes, &order, &checked, problems);
+        waits::report(&nodes, &order, &checked, problems);
         if problems.has_errors() {
             return None;
         }
@@ -134,7 +149,7 @@ fn resolve(nodes: &[Node], problems: &mut Problems) -> Upstream {
                         input.location.clone(),
                         format!("{:?} is listed twice", input.stage),
                     )
-                    .help("every message would arrive twice; list it once"),
+                    .help(LISTED_TWICE),
                 );
             }
             found
@@ -203,20 +218,34 @@ fn topological_order(nodes: &[Node], upstream: &Upstream, problems: &mut Problem
         cycle.reverse();
         let earliest = (0..cycle.len()).min_by_key(|&at| cycle[at]).unwrap_or(0);
         cycle.rotate_left(earliest);
-        let mut chain: Vec<&str> = cycle
-            .iter()
-            .map(|&node| nodes[node].name.as_str())
-            .collect();
-        chain.push(&nodes[cycle[0]].name);
-        problems.push(
-            Problem::error(
-                nodes[cycle[0]].inputs_location.clone(),
-                format!("stages feed each other: {}", chain.join(" → ")),
-            )
-            .help("messages travel one way; take one of these inputs out"),
-        );
+        problems.push(feeding_each_other(nodes, upstream, &cycle));
     }
     order
+}
+
+/// The problem of a cycle, at the input of its first stage that closes it.
+fn feeding_each_other(nodes: &[Node], upstream: &Upstream, cycle: &[usize]) -> Problem {
+    let (first, last) = (cycle[0], cycle[cycle.len() - 1]);
+    let mut inputs = nodes[first].inputs.iter().zip(&upstream[first]);
+    let closing = inputs.find(|(_, source)| **source == Some(last));
+    let location = closing.map_or(&nodes[first].inputs_location, |(input, _)| &input.location);
+    let name = |&node: &usize| nodes[node].name.clone();
+    let mut chain: Vec<String> = cycle.iter().map(name).collect();
+    if chain.len() > LONGEST_CHAIN {
+        let left_out = chain.len() - LONGEST_CHAIN;
+        chain.splice(
+            LONGEST_CHAIN - 1..chain.len() - 1,
+            [format!("… {left_out} more …")],
+        );
+    }
+    chain.push(name(&first));
+    let chain = chain.join(" → ");
+    let (message, help) = match cycle {
+        [_] => ("a stage feeds itself", "take this input out"),
+        _ => ("stages feed each other", "take one of these inputs out"),
+    };
+    Problem::error(location.clone(), format!("{message}: {chain}"))
+        .help(format!("messages travel one way; {help}"))
 }
 
 /// What comes in on one port: from whom, and what all of them have in common.
@@ -226,19 +255,25 @@ struct Arrival {
     from: Vec<(usize, OutputRef, Stream)>,
 }
 
+/// What stands upstream of the stage that is being declared.
+struct Behind<'a> {
+    nodes: &'a [Node],
+    /// For each input of the stage, the node it comes from.
+    upstream: &'a [Option<usize>],
+    checked: &'a BTreeMap<usize, Checked>,
+    registry: Option<&'a Registry>,
+}
+
 fn declare(
-    nodes: &[Node],
-    index: usize,
+    node: &Node,
     config: Option<AnyConfig>,
-    upstream: &[Option<usize>],
-    checked: &BTreeMap<usize, Checked>,
+    behind: &Behind<'_>,
     problems: &mut Problems,
 ) -> Option<Checked> {
-    let node = &nodes[index];
     let (kind_name, kind) = node.kind.as_ref()?;
     let mut all_known = node.inputs_complete;
     let mut arrivals: Vec<Arrival> = Vec::new();
-    for (place, (input, source)) in node.inputs.iter().zip(upstream).enumerate() {
+    for (place, (input, source)) in node.inputs.iter().zip(behind.upstream).enumerate() {
         let port = input
             .port
             .clone()
@@ -253,14 +288,17 @@ fn declare(
                 arrivals.len() - 1
             }
         };
-        match source.and_then(|source| outgoing(nodes, source, input, checked, problems)) {
+        match source.and_then(|source| outgoing(behind, source, input, problems)) {
             Some((output, stream)) => arrivals[arrival].from.push((place, output, stream)),
             None => all_known = false,
         }
     }
     let incoming: Vec<(String, Stream)> = arrivals
         .iter()
-        .filter_map(|arrival| Some((arrival.port.clone(), merge(nodes, &arrival.from)?)))
+        .filter_map(|arrival| {
+            let stream = merge(node, behind.nodes, &arrival.from)?;
+            Some((arrival.port.clone(), stream))
+        })
         .collect();
 
     let mut ports = Declare::new(&node.name, &node.location, &incoming, node.threads);
@@ -284,7 +322,11 @@ fn declare(
             if stream.message == accepts[0] {
                 feeds[at].push(*output);
             } else {
-                report_wrong_type(&node.inputs[*place], kind_name, accepts, stream, problems);
+                let mut problem = wrong_type(&node.inputs[*place], kind_name, accepts, stream);
+                problem.help = behind
+                    .registry
+                    .and_then(|registry| between(registry, stream.message, accepts));
+                problems.push(problem);
                 all_known = false;
             }
         }
@@ -305,10 +347,9 @@ fn declare(
 
 /// The output port that an input names, and what it carries.
 fn outgoing(
-    nodes: &[Node],
+    behind: &Behind<'_>,
     source: usize,
     input: &InputDescription,
-    checked: &BTreeMap<usize, Checked>,
     problems: &mut Problems,
 ) -> Option<(OutputRef, Stream)> {
     let port = input.from_port.as_deref().unwrap_or(DEFAULT_OUTPUT);
@@ -325,7 +366,7 @@ fn outgoing(
             stream,
         ));
     }
-    let declaration = &checked.get(&source)?.declaration;
+    let declaration = &behind.checked.get(&source)?.declaration;
     if let Some(at) = declaration
         .outputs
         .iter()
@@ -337,51 +378,55 @@ fn outgoing(
         };
         return Some((output, declaration.outputs[at].stream.clone()));
     }
-    let known = declaration
-        .outputs
-        .iter()
-        .map(|output| output.name)
-        .chain([ERRORS_OUTPUT]);
-    let problem = if declaration.outputs.is_empty() && input.from_port.is_none() {
-        Problem::error(
-            input.location.clone(),
-            format!(
-                "stage {:?} has no output but its errors",
-                nodes[source].name
-            ),
-        )
-        .help(format!(
-            "to read those, write \"{}.errors\"",
-            nodes[source].name
-        ))
-    } else {
-        let mut problem = Problem::error(
-            input.location.clone(),
-            format!(
-                "stage {:?} has no output called {port:?}",
-                nodes[source].name
-            ),
-        );
-        problem.help = did_you_mean(port, "outputs", known);
-        problem
-    };
-    problems.push(problem);
+    problems.push(unknown_output(&behind.nodes[source], input, declaration));
     None
 }
 
-/// What several producers of one port have in common.
-fn merge(nodes: &[Node], from: &[(usize, OutputRef, Stream)]) -> Option<Stream> {
+/// The problem of an input that names no output of its stage.
+fn unknown_output(source: &Node, input: &InputDescription, declaration: &Declaration) -> Problem {
+    let stage = &source.name;
+    let written = |port: &str| match port {
+        DEFAULT_OUTPUT => stage.clone(),
+        port => format!("{stage}.{port}"),
+    };
+    let outputs = declaration.outputs.iter().map(|output| output.name);
+    let problem = |message: String| Problem::error(input.location.clone(), message);
+    let Some(port) = &input.from_port else {
+        let outputs: Vec<String> = outputs.map(|port| format!("{:?}", written(port))).collect();
+        return match outputs.is_empty() {
+            true => problem(format!("stage {stage:?} has no output but its errors"))
+                .help(format!("to read those, write {:?}", written(ERRORS_OUTPUT))),
+            false => problem(format!("stage {stage:?} has no main output")).help(format!(
+                "write which of its outputs: {}",
+                outputs.join(", ")
+            )),
+        };
+    };
+    let known: Vec<&str> = outputs.chain([ERRORS_OUTPUT]).collect();
+    let help = match closest(port, known.iter().copied()) {
+        Some(near) => format!("did you mean {:?}?", written(near)),
+        None => {
+            let known: Vec<String> = known.into_iter().map(written).collect();
+            format!("known outputs: {}", known.join(", "))
+        }
+    };
+    problem(format!("stage {stage:?} has no output called {port:?}")).help(help)
+}
+
+/// What several producers of one port of `node` have in common.
+fn merge(node: &Node, nodes: &[Node], from: &[(usize, OutputRef, Stream)]) -> Option<Stream> {
     let ((_, _, first), others) = from.split_first()?;
     let mut merged = first.clone();
     if !others.is_empty() {
-        let names: Vec<&str> = from
+        let names = from
             .iter()
-            .map(|(_, output, _)| nodes[output.stage].name.as_str())
-            .collect();
-        merged.properties.order = merged
-            .properties
-            .order
-            .lost(format!("{} flow together here", names.join(" and ")));
+            .map(|(_, output, _)| format!("{:?}", nodes[output.stage].name));
+        let names: Vec<String> = names.collect();
+        merged.properties.order = merged.properties.order.lost(format!(
+            "{} flow together in {:?}",
+            names.join(" and "),
+            node.name
+        ));
         for (_, _, other) in others {
             merged
                 .properties
@@ -405,7 +450,7 @@ fn report_unknown_port(
         .iter()
         .find(|input| input.port.as_deref() == Some(port));
     let location = named
-        .map_or(&node.inputs_location, |input| &input.location)
+        .map_or(&node.inputs_location, |input| &input.port_location)
         .clone();
     let problem = match (&known[..], named) {
         ([], _) => Problem::error(
@@ -433,33 +478,53 @@ fn report_unknown_port(
     problems.push(problem);
 }
 
-fn report_wrong_type(
+fn wrong_type(
     input: &InputDescription,
     kind: &str,
     accepts: &[MessageType],
     stream: &Stream,
-    problems: &mut Problems,
-) {
+) -> Problem {
     let mut names: Vec<&str> = accepts.iter().map(|accepted| accepted.name).collect();
     names.dedup();
     let source = match &input.from_port {
         Some(port) => format!("{}.{port}", input.stage),
         None => input.stage.clone(),
     };
-    problems.push(Problem::error(
+    Problem::error(
         input.location.clone(),
         format!(
             "{source:?} sends {}, but a stage of type {kind} takes {}",
             stream.message.name,
             names.join(" or ")
         ),
-    ));
+    )
+}
+
+/// What could stand between an output and an input of another type, or else what takes the output as it is.
+fn between(registry: &Registry, sent: MessageType, accepts: &[MessageType]) -> Option<String> {
+    /// A longer list is no advice.
+    const MOST: usize = 4;
+    let converters = registry.converters(sent, accepts);
+    if (1..=MOST).contains(&converters.len()) {
+        return Some(format!(
+            "put a stage of type {} in between",
+            converters.join(" or ")
+        ));
+    }
+    let takers = registry.takers(sent);
+    (1..=MOST).contains(&takers.len()).then(|| {
+        format!(
+            "what takes {}: stages of type {}",
+            sent.name,
+            takers.join(", ")
+        )
+    })
 }
 
 fn missing_input(node: &Node, kind: &str, port: &str) -> Problem {
     if port == DEFAULT_INPUT {
         Problem::error(
-            node.location.clone(),
+            node.inputs_location.clone(),
             format!("a stage of type {kind} needs an input"),
         )
         .help("add inputs = [\"name of a stage\"]")
@@ -481,223 +546,49 @@ fn report_unread(
     checked: &BTreeMap<usize, Checked>,
     problems: &mut Problems,
 ) {
+    // An input that is missing, or one whose stage's name is wrong, may have been meant for any of them.
+    let lacks_input = |(index, stage): (&usize, &Checked)| {
+        let named = |port| {
+            let mut inputs = nodes[*index].inputs.iter();
+            inputs.any(|input| input.port.as_deref().unwrap_or(DEFAULT_INPUT) == port)
+        };
+        let mut inputs = stage.declaration.inputs.iter();
+        inputs.any(|input| !named(input.name))
+    };
+    if nodes.iter().any(|node| !node.inputs_complete)
+        || upstream.iter().flatten().any(Option::is_none)
+        || checked.iter().any(lacks_input)
+    {
+        return;
+    }
     let mut read: BTreeSet<(usize, &str)> = BTreeSet::new();
     for (node, sources) in nodes.iter().zip(upstream) {
         for (input, source) in node.inputs.iter().zip(sources) {
-            if let Some(source) = source {
-                read.insert((
-                    *source,
-                    input.from_port.as_deref().unwrap_or(DEFAULT_OUTPUT),
-                ));
-            }
+            let port = input.from_port.as_deref().unwrap_or(DEFAULT_OUTPUT);
+            read.extend(source.map(|source| (source, port)));
         }
-    }
-    // An input that was left out, or one whose stage's name is wrong, may have been meant for any of them.
-    let unsure = nodes.iter().any(|node| !node.inputs_complete)
-        || upstream.iter().flatten().any(Option::is_none);
-    if unsure {
-        return;
     }
     for (&index, stage) in checked {
-        for output in &stage.declaration.outputs {
-            if !read.contains(&(index, output.name)) {
-                let node = &nodes[index];
-                let (what, name) = if output.name == DEFAULT_OUTPUT {
-                    (
-                        format!("no stage reads what {:?} sends", node.name),
-                        node.name.clone(),
-                    )
-                } else {
-                    (
-                        format!(
-                            "no stage reads the output {:?} of {:?}",
-                            output.name, node.name
-                        ),
-                        format!("{}.{}", node.name, output.name),
-                    )
-                };
-                problems.push(Problem::error(node.location.clone(), what).help(format!(
-                    "add {name:?} to the inputs of a stage, or take the stage out"
-                )));
-            }
-        }
-    }
-}
-
-/// The stages whose messages arrive at a port, from near and far, by their places in the order.
-#[derive(Clone, Default)]
-struct Ancestry {
-    all: BTreeSet<usize>,
-    /// Those with a way here on which nothing holds everything: when this port is not read, they block in the end.
-    direct: BTreeSet<usize>,
-}
-
-impl Ancestry {
-    fn extend(&mut self, other: &Ancestry) {
-        self.all.extend(&other.all);
-        self.direct.extend(&other.direct);
-    }
-}
-
-/// An input port of a stage with several.
-struct Branch {
-    /// The stage's place in the order.
-    stage: usize,
-    port: &'static str,
-    ancestry: Ancestry,
-}
-
-impl Branch {
-    /// The nearest stage that this port needs, and that blocks because `unread` is not read.
-    fn blocked_by(&self, unread: &Branch) -> Option<usize> {
-        let needed = &self.ancestry.all;
-        needed.intersection(&unread.ancestry.direct).max().copied()
-    }
-}
-
-/// Refuses stages with several input ports that could wait for ever.
-///
-/// While such a stage waits at one port, the channels into its others fill up, and whoever feeds those blocks. That is
-/// the end if the port that it waits at needs one so blocked: two ports of the stage draw on one ancestor; or two
-/// stages draw on the same two ancestors crosswise; and so on round longer circles. Only a stage that holds everything
-/// (a sort) keeps its ancestors from blocking.
-fn report_circular_waits(
-    nodes: &[Node],
-    order: &[usize],
-    checked: &BTreeMap<usize, Checked>,
-    problems: &mut Problems,
-) {
-    let branches = branches(order, checked);
-    let node = |place: usize| &nodes[order[place]];
-    let mut on_report = BTreeSet::new();
-    for (at, one) in branches.iter().enumerate() {
-        for other in branches[at + 1..].iter().filter(|b| b.stage == one.stage) {
-            let blocked = one.blocked_by(other).max(other.blocked_by(one));
-            let Some(ancestor) = blocked else { continue };
-            on_report.insert(one.stage);
-            problems.push(
-                Problem::error(
-                    node(one.stage).inputs_location.clone(),
-                    format!(
-                        "the inputs {:?} and {:?} both come from {:?}, and would wait for each other for ever",
-                        one.port,
-                        other.port,
-                        node(ancestor).name
-                    ),
-                )
-                .help("let a stage that holds everything, such as a sort, stand on both ways"),
-            );
-        }
-    }
-    // A stage that waits at one port can make another wait at `next`: some other port of that one then goes unread, and
-    // blocks what the first needs.
-    let leads_to = |awaited: &Branch, next: &Branch| {
-        awaited.stage != next.stage
-            && branches.iter().any(|unread| {
-                unread.stage == next.stage
-                    && unread.port != next.port
-                    && awaited.blocked_by(unread).is_some()
-            })
-    };
-    let leads_to: Vec<Vec<usize>> = branches
-        .iter()
-        .map(|awaited| {
-            let led = branches.iter().enumerate();
-            let led = led.filter(|(_, next)| leads_to(awaited, next));
-            led.map(|(at, _)| at).collect()
-        })
-        .collect();
-    for start in 0..branches.len() {
-        let Some(circle) = shortest_circle(&leads_to, start) else {
-            continue;
-        };
-        let stages: BTreeSet<usize> = circle.iter().map(|&at| branches[at].stage).collect();
-        if !stages.is_disjoint(&on_report) {
+        let node = &nodes[index];
+        let outputs = || stage.declaration.outputs.iter().map(|output| output.name);
+        let is_known = |port: &str| port == ERRORS_OUTPUT || outputs().any(|known| known == port);
+        let of_stage = (index, "")..(index + 1, "");
+        if read.range(of_stage).any(|(_, port)| !is_known(port)) {
+            // So may one whose port is wrong, for any of these.
             continue;
         }
-        let names: Vec<&str> = stages.iter().map(|&at| node(at).name.as_str()).collect();
-        problems.push(
-            Problem::error(
-                node(branches[start].stage).inputs_location.clone(),
-                format!(
-                    "the inputs of {} come from the same stages, and would wait for each other for ever",
-                    names.join(" and ")
+        for output in outputs().filter(|output| !read.contains(&(index, output))) {
+            let problem = |message: String| Problem::error(node.location.clone(), message);
+            let name = &node.name;
+            problems.push(match output {
+                DEFAULT_OUTPUT => problem(format!("no stage reads what {name:?} sends")).help(
+                    format!("add {name:?} to the inputs of a stage, or take the stage out"),
                 ),
-            )
-            .help("give each of them stages of its own to read from, or sort before each input"),
-        );
-        on_report.extend(stages);
-    }
-}
-
-/// The ports of all stages with several, and what arrives at them.
-fn branches(order: &[usize], checked: &BTreeMap<usize, Checked>) -> Vec<Branch> {
-    /// What a stage's messages come from: its data, and its errors, which no stage holds back.
-    struct Origin {
-        data: Ancestry,
-        errors: Ancestry,
-    }
-    let mut origins: BTreeMap<usize, Origin> = BTreeMap::new();
-    let mut branches = Vec::new();
-    for (place, index) in order.iter().enumerate() {
-        let Some(stage) = checked.get(index) else {
-            continue;
-        };
-        let arrive = |feeds: &Vec<OutputRef>| {
-            let mut arrived = Ancestry::default();
-            for feed in feeds {
-                match (origins.get(&feed.stage), feed.port) {
-                    (Some(origin), Some(_)) => arrived.extend(&origin.data),
-                    (Some(origin), None) => arrived.extend(&origin.errors),
-                    (None, _) => {}
-                }
-            }
-            arrived
-        };
-        let ports: Vec<Ancestry> = stage.feeds.iter().map(arrive).collect();
-        let mut errors = Ancestry::default();
-        ports.iter().for_each(|port| errors.extend(port));
-        let mut data = errors.clone();
-        if stage.declaration.holds_everything {
-            data.direct.clear();
-        }
-        for ancestry in [&mut data, &mut errors] {
-            ancestry.all.insert(place);
-            ancestry.direct.insert(place);
-        }
-        origins.insert(*index, Origin { data, errors });
-        if ports.len() > 1 {
-            let named = stage.declaration.inputs.iter().zip(ports);
-            branches.extend(named.map(|(input, ancestry)| Branch {
-                stage: place,
-                port: input.name,
-                ancestry,
-            }));
+                output => problem(format!("no stage reads the output {output:?} of {name:?}"))
+                    .help(format!("add \"{name}.{output}\" to the inputs of a stage")),
+            });
         }
     }
-    branches
-}
-
-/// The shortest way from a node back to itself.
-fn shortest_circle(leads_to: &[Vec<usize>], start: usize) -> Option<Vec<usize>> {
-    let mut came_from = vec![None; leads_to.len()];
-    let mut queue = VecDeque::from([start]);
-    while let Some(at) = queue.pop_front() {
-        for &next in &leads_to[at] {
-            if next == start {
-                let mut circle = vec![at];
-                while let Some(previous) = came_from[circle[circle.len() - 1]] {
-                    circle.push(previous);
-                }
-                return Some(circle);
-            }
-            if came_from[next].is_none() {
-                came_from[next] = Some(at);
-                queue.push_back(next);
-            }
-        }
-    }
-    None
 }
 
 fn assemble(

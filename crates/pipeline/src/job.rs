@@ -67,16 +67,17 @@ impl Job {
                 |stem| stem.to_string_lossy().into_owned(),
             )
         });
-        Job::check(name, settings, nodes, problems)
+        Job::check(name, settings, nodes, Some(registry), problems)
     }
 
     pub(crate) fn check(
         name: String,
         settings: PipelineSettings,
         nodes: Vec<Node>,
+        registry: Option<&Registry>,
         mut problems: Problems,
     ) -> Result<Job, Problems> {
-        match Graph::check(nodes, &mut problems) {
+        match Graph::check(nodes, registry, &mut problems) {
             Some(graph) => Ok(Job {
                 name,
                 settings,
@@ -144,10 +145,11 @@ fn node(
         entry
     });
     let config = entry.and_then(|entry| (entry.decode)(&stage.options, problems));
+    let misspelt_inputs = stage.inputs.is_empty()
+        && entry.is_some_and(|entry| (entry.misspells_inputs)(&stage.options));
     let threads = match (entry.map(|entry| entry.threading), stage.threads) {
-        (Some(Threading::Single), Some((setting, location)))
-            if setting != ThreadSetting::Count(1) =>
-        {
+        // What pays for a stage of one thread is one.
+        (Some(Threading::Single), Some((ThreadSetting::Count(count), location))) if count != 1 => {
             let kind = stage.kind.as_deref().unwrap_or_default();
             problems.push(
                 Problem::error(
@@ -167,7 +169,7 @@ fn node(
         kind: stage.kind.zip(entry.map(|entry| Arc::clone(&entry.kind))),
         config,
         inputs: stage.inputs,
-        inputs_complete: stage.inputs_complete,
+        inputs_complete: stage.inputs_complete && !misspelt_inputs,
         inputs_location: stage.inputs_location,
         threads,
         capacity: Capacity {

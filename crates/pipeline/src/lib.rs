@@ -43,6 +43,7 @@ mod shape;
 mod stage;
 mod stream;
 pub mod testing;
+mod waits;
 mod wiring;
 mod worker;
 

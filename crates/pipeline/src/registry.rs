@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Location, Problems, STAGE_KEYS, StageOptions, ThreadSetting, field_names};
-use crate::declare::Declare;
+use crate::declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, Declaration, Declare};
 use crate::kind::{AnyConfig, ErasedKind};
 use crate::shape::{ClosureKind, Options, SinkShape, SourceShape, TransformShape};
+use crate::stream::MessageType;
 use crate::{Kind, Sink, Source, StageError, Threading, Transform};
 
 /// Kinds of stage by name. Kinds are added by value; nothing registers itself.
@@ -23,6 +24,8 @@ pub(crate) struct Entry {
     pub(crate) about: &'static str,
     pub(crate) threading: Threading,
     pub(crate) decode: fn(&StageOptions, &mut Problems) -> Option<AnyConfig>,
+    /// Whether the inputs are among the options, misspelt.
+    pub(crate) misspells_inputs: fn(&StageOptions) -> bool,
     schema: fn() -> schemars::Schema,
 }
 
@@ -92,7 +95,7 @@ impl Registry {
         );
         for option in field_names::<K::Config>() {
             assert!(
-                !STAGE_KEYS.contains(&option),
+                !STAGE_KEYS.contains(option),
                 "an option of {name:?} is called {option:?}, which is a key of every stage"
             );
         }
@@ -104,6 +107,7 @@ impl Registry {
                     .decode::<K::Config>(problems)
                     .map(|config| Box::new(config) as AnyConfig)
             },
+            misspells_inputs: |options| options.misspells::<K::Config>("inputs"),
             schema: || schemars::schema_for!(K::Config),
             kind: Arc::new(kind),
         };
@@ -163,16 +167,48 @@ impl Registry {
         self.kinds.get(name)
     }
 
+    /// The kinds that make one of some types of messages of another, by way of their usual ports.
+    pub(crate) fn converters(&self, from: MessageType, to: &[MessageType]) -> Vec<&str> {
+        self.which(|declaration| {
+            let mut outputs = declaration.outputs.iter();
+            takes(declaration, from)
+                && outputs.any(|output| {
+                    output.name == DEFAULT_OUTPUT && to.contains(&output.stream.message)
+                })
+        })
+    }
+
+    /// The kinds that take a type of messages on their usual port.
+    pub(crate) fn takers(&self, message: MessageType) -> Vec<&str> {
+        self.which(|declaration| takes(declaration, message))
+    }
+
+    fn which(&self, is_wanted: impl Fn(&Declaration) -> bool) -> Vec<&str> {
+        let kinds = self.kinds.iter();
+        let wanted = kinds.filter(|(name, entry)| is_wanted(&declaration(name, entry)));
+        wanted.map(|(name, _)| name.as_str()).collect()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.kinds.keys().map(String::as_str)
     }
 }
 
-fn info(name: &str, entry: &Entry) -> KindInfo {
+/// What a kind declares without a configuration and without input.
+fn declaration(name: &str, entry: &Entry) -> Declaration {
     let location = Location::of_path("");
     let mut ports = Declare::new(name, &location, &[], ThreadSetting::Count(1));
     Arc::clone(&entry.kind).declare(None, &mut ports);
-    let declaration = ports.declaration;
+    ports.declaration
+}
+
+fn takes(declaration: &Declaration, message: MessageType) -> bool {
+    let mut inputs = declaration.inputs.iter();
+    inputs.any(|input| input.name == DEFAULT_INPUT && input.accepts.contains(&message))
+}
+
+fn info(name: &str, entry: &Entry) -> KindInfo {
+    let declaration = declaration(name, entry);
     let inputs = declaration.inputs.into_iter();
     let outputs = declaration.outputs.into_iter();
     KindInfo {

@@ -36,6 +36,8 @@ pub enum Order {
         keys: Vec<String>,
         /// What happened, as a clause: `stage "keep" runs on 4 threads`.
         why: String,
+        /// What would keep it, as an order: `set threads = 1 on stage "keep"`.
+        remedy: Option<String>,
     },
 }
 
@@ -47,6 +49,19 @@ impl Order {
             Order::By(keys) => Order::Lost {
                 keys,
                 why: why.into(),
+                remedy: None,
+            },
+            other => other,
+        }
+    }
+
+    /// Gives the order up to something that can be helped.
+    pub(crate) fn lost_unless(self, remedy: String, why: String) -> Order {
+        match self {
+            Order::By(keys) => Order::Lost {
+                keys,
+                why,
+                remedy: Some(remedy),
             },
             other => other,
         }

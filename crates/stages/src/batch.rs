@@ -3,9 +3,11 @@
 //! Waiting for company costs latency and gains nothing while the next stage has nothing to do, so a batch goes out as
 //! soon as its reader is idle; only a busy reader makes it grow.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, InputPort, Kind, Opening, Outlet, OutputPort, Period,
@@ -19,9 +21,25 @@ use crate::EntryBatch;
 #[serde(default)]
 pub struct BatchConfig {
     /// Entries in a batch at the most: 1 to 65536.
+    #[serde(deserialize_with = "max_entries")]
+    #[schemars(range(min = 1, max = 65_536))]
     pub max_entries: usize,
     /// How long an entry may wait for company while the next stage is busy.
     pub max_delay: Period,
+}
+
+const MAX_ENTRIES: RangeInclusive<usize> = 1..=65_536;
+const MAX_ENTRIES_EXPECTED: &str = "a number of entries from 1 to 65536";
+
+fn max_entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let count = usize::deserialize(deserializer)?;
+    match MAX_ENTRIES.contains(&count) {
+        true => Ok(count),
+        false => Err(de::Error::invalid_value(
+            de::Unexpected::Unsigned(count as u64),
+            &MAX_ENTRIES_EXPECTED,
+        )),
+    }
 }
 
 impl Default for BatchConfig {
@@ -47,13 +65,11 @@ impl Kind for Batch {
 
     fn declare(&self, config: Option<&BatchConfig>, ports: &mut Declare<'_>) -> Self::Ports {
         if let Some(config) = config
-            && !(1..=65_536).contains(&config.max_entries)
+            && !MAX_ENTRIES.contains(&config.max_entries)
         {
-            ports.problem(
-                "max_entries",
-                "out of range",
-                Some("choose 1 to 65536".to_owned()),
-            );
+            let found = config.max_entries;
+            let message = format!("expected {MAX_ENTRIES_EXPECTED}, found {found}");
+            ports.problem("max_entries", message, None);
         }
         let properties = ports
             .incoming(DEFAULT_INPUT)

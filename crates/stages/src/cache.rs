@@ -15,7 +15,7 @@ use statline_pipeline::{
 };
 use statline_platform::Metadata;
 
-use crate::field::{carries, need};
+use crate::field::{carries, come_as_records, need_each, report_missing};
 use crate::path_prefix::PathPrefix;
 use crate::run_start::run_start;
 use crate::stat_cache::Known;
@@ -167,18 +167,14 @@ impl Kind for Cache {
 
 /// The fields to compare. Reports a signature that cannot be served.
 fn check_signature(signature: &[Field], ports: &mut Declare<'_>) -> Vec<Field> {
-    let no_metadata = |field: &&Field| {
-        matches!(
-            field,
-            Field::Path | Field::Target | Field::Change | Field::Depth
-        )
-    };
-    for field in signature.iter().filter(no_metadata) {
-        ports.problem(
-            "signature",
-            format!("\"{field}\" does not tell whether an entry has changed"),
-            Some("name fields of the metadata, such as \"size\" and \"mtime\"".to_owned()),
-        );
+    for (place, field) in signature.iter().enumerate() {
+        if let Field::Path | Field::Target | Field::Change | Field::Depth = field {
+            ports.problem(
+                &format!("signature[{place}]"),
+                format!("\"{field}\" does not tell whether an entry has changed"),
+                Some("name fields of the metadata, such as \"size\" and \"mtime\"".to_owned()),
+            );
+        }
     }
     if signature.is_empty() {
         let help = "take `signature` out to compare size, mtime, ctime and inode";
@@ -188,8 +184,12 @@ fn check_signature(signature: &[Field], ports: &mut Declare<'_>) -> Vec<Field> {
             Some(help.to_owned()),
         );
     }
+    if !come_as_records(ports) {
+        // That is a problem of its own.
+        return signature.to_vec();
+    }
     if signature != DEFAULT_SIGNATURE {
-        need(ports, "signature", signature);
+        need_each(ports, "signature", signature);
         return signature.to_vec();
     }
     let carried: Vec<Field> = DEFAULT_SIGNATURE
@@ -197,7 +197,7 @@ fn check_signature(signature: &[Field], ports: &mut Declare<'_>) -> Vec<Field> {
         .filter(|&field| carries(ports, field))
         .collect();
     if carried.is_empty() {
-        need(ports, "signature", signature);
+        report_missing(ports, "signature", signature);
     }
     carried
 }
@@ -651,30 +651,31 @@ mod tests {
     #[test]
     fn a_signature_that_does_not_come_in_is_a_problem() {
         assert_eq!(problem(&["kind", "mtime"], &DEFAULT_SIGNATURE), []);
-        for (fields, signature, message) in [
+        for (fields, signature, place, message) in [
             (
                 &["kind", "uid"][..],
                 &DEFAULT_SIGNATURE[..],
+                "",
                 "the records that come in have no \"size\", \"mtime\", \"ctime\", \"inode\"",
             ),
             (
                 &["kind", "mtime"],
                 &[Field::Mtime, Field::Size],
+                "[1]",
                 "the records that come in have no \"size\"",
             ),
             (
                 &["kind"],
                 &[Field::Path],
+                "[0]",
                 "\"path\" does not tell whether an entry has changed",
             ),
-            (&["kind"], &[], "there is no field to compare"),
+            (&["kind"], &[], "", "there is no field to compare"),
         ] {
             let found = problem(fields, signature);
             assert_eq!(found.len(), 1, "{found:?}");
-            assert_eq!(
-                (&*found[0].0, &*found[0].1),
-                ("stages.known.signature", message)
-            );
+            let location = format!("stages.known.signature{place}");
+            assert_eq!((&*found[0].0, &*found[0].1), (&*location, message));
         }
     }
 

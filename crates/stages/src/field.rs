@@ -182,10 +182,11 @@ pub(crate) fn columns(selected: Option<&[Field]>, ports: &mut Declare<'_>) -> Ve
     } else {
         for (place, field) in selected.iter().enumerate() {
             if selected[..place].contains(field) {
-                ports.problem("fields", format!("\"{field}\" is listed twice"), None);
+                let message = format!("\"{field}\" is listed twice");
+                ports.problem(&format!("fields[{place}]"), message, None);
             }
         }
-        need(ports, "fields", selected);
+        need_each(ports, "fields", selected);
     }
     if selected.is_empty() {
         let help = "leave `fields` out to get all that is there".to_owned();
@@ -209,17 +210,36 @@ pub(crate) fn carries(ports: &Declare<'_>, field: Field) -> bool {
     }
 }
 
-/// Reports a problem with `option` if it needs fields that don't come in.
-pub(crate) fn need(ports: &mut Declare<'_>, option: &str, fields: &[Field]) {
+/// Whether records come in, as far as anyone knows: for stages that take nothing else.
+pub(crate) fn come_as_records(ports: &Declare<'_>) -> bool {
+    let incoming = ports.incoming(DEFAULT_INPUT);
+    incoming.is_none_or(|stream| stream.is::<RecordBatch>())
+}
+
+/// Reports a problem with `option` if it needs a field that doesn't come in.
+pub(crate) fn need(ports: &mut Declare<'_>, option: &str, field: Field) {
+    if !carries(ports, field) {
+        report_missing(ports, option, &[field]);
+    }
+}
+
+/// Reports a problem with the list `option` if its elements need fields that don't come in: one, at the first of them.
+pub(crate) fn need_each(ports: &mut Declare<'_>, option: &str, fields: &[Field]) {
     let mut missing: Vec<Field> = Vec::new();
-    for &field in fields {
+    let mut first = None;
+    for (place, &field) in fields.iter().enumerate() {
         if !carries(ports, field) && !missing.contains(&field) {
             missing.push(field);
+            first.get_or_insert(place);
         }
     }
-    if missing.is_empty() {
-        return;
+    if let Some(first) = first {
+        report_missing(ports, &format!("{option}[{first}]"), &missing);
     }
+}
+
+/// Reports a problem with `option`, or an element of it, because of fields that don't come in.
+pub(crate) fn report_missing(ports: &mut Declare<'_>, option: &str, missing: &[Field]) {
     let names_only = ports
         .incoming(DEFAULT_INPUT)
         .is_some_and(|stream| stream.is::<EntryBatch>());
@@ -318,7 +338,7 @@ mod tests {
         assert_eq!(
             problems(builder),
             [(
-                "stages.out.fields".to_owned(),
+                "stages.out.fields[3]".to_owned(),
                 "the records that come in have no \"mtime\", \"target\"".to_owned(),
                 Some(
                     "add \"mtime\" to the `fields` of the stage of type stat; \
@@ -347,9 +367,13 @@ mod tests {
 
     #[test]
     fn a_field_twice_and_no_field_at_all_are_refused() {
-        for (fields, message) in [
-            (&[Field::Path, Field::Path][..], "\"path\" is listed twice"),
-            (&[], "no field is named"),
+        for (fields, location, message) in [
+            (
+                &[Field::Path, Field::Path][..],
+                "stages.out.fields[1]",
+                "\"path\" is listed twice",
+            ),
+            (&[], "stages.out.fields", "no field is named"),
         ] {
             let mut builder = Builder::new("test");
             let source = builder.stage("in", Given::new(records(&[b"a"])), ()).done();
@@ -358,7 +382,7 @@ mod tests {
                 .reads(&source);
             let found = problems(builder);
             assert_eq!(found.len(), 1, "{found:?}");
-            assert_eq!((&*found[0].0, &*found[0].1), ("stages.out.fields", message));
+            assert_eq!((&*found[0].0, &*found[0].1), (location, message));
         }
     }
 

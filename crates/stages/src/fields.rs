@@ -1,7 +1,9 @@
 //! Which metadata a job asks for.
 
+use std::sync::LazyLock;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use statline_platform::Fields;
 
 /// A set of metadata fields in a configuration: a list of names, or one of the words `basic` and `all`.
@@ -59,17 +61,25 @@ impl<'de> Deserialize<'de> for FieldName {
         let fields = match &*name {
             "basic" => Some(Fields::BASIC),
             "all" => Some(Fields::ALL),
+            // A field of records, and yet fetched by a call of its own.
+            "target" => {
+                return Err(de::Error::custom(
+                    "targets are no metadata; to read them, set targets = true",
+                ));
+            }
             name => Fields::from_field_name(name),
         };
-        fields.map(FieldName).ok_or_else(|| {
-            let known: Vec<&str> = Fields::ALL.names().collect();
-            serde::de::Error::custom(format!(
-                "no field is called {name:?}; there are basic, all, {}",
-                known.join(", ")
-            ))
-        })
+        fields
+            .map(FieldName)
+            .ok_or_else(|| de::Error::unknown_variant(&name, &KNOWN))
     }
 }
+
+/// What the list may hold.
+static KNOWN: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let words = ["basic", "all"].into_iter();
+    words.chain(Fields::ALL.names()).collect()
+});
 
 impl JsonSchema for StatFields {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -77,10 +87,6 @@ impl JsonSchema for StatFields {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let names: Vec<&str> = ["basic", "all"]
-            .into_iter()
-            .chain(Fields::ALL.names())
-            .collect();
-        schemars::json_schema!({ "type": "array", "items": { "type": "string", "enum": names } })
+        schemars::json_schema!({ "type": "array", "items": { "type": "string", "enum": *KNOWN } })
     }
 }

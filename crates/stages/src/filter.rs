@@ -3,6 +3,7 @@
 //! A record that lacks what a condition is about does not meet it. The ends of directories pass always, so that a stage
 //! behind knows which directories were read whole; how many entries they had is no longer what it sees.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -14,7 +15,7 @@ use statline_pipeline::{
 use statline_platform::{DirNode, Kind as EntryKind, Metadata, Timestamp};
 
 use crate::exclude::Excludes;
-use crate::field::{Field, need};
+use crate::field::{Field, come_as_records, need};
 use crate::moment::Moment;
 use crate::run_start::run_start;
 use crate::{Change, RecordBatch, Row};
@@ -139,14 +140,19 @@ impl Kind for Filter {
 
 fn check(config: &FilterConfig, ports: &mut Declare<'_>) {
     Excludes::compile(&config.name, |place, message| {
-        let pattern = config.name.get(place).map_or("", String::as_str);
-        ports.problem("name", format!("{pattern:?}: {message}"), None);
+        ports.problem(&format!("name[{place}]"), message, None);
     });
     if let (Some(min), Some(max)) = (config.min_size, config.max_size)
         && min > max
     {
-        ports.problem("max_size", "nothing is so small and of min_size", None);
+        let message = format!("{max} is less than min_size, so nothing would pass");
+        ports.problem("max_size", message, None);
     }
+    if !come_as_records(ports) {
+        // That is a problem of its own.
+        return;
+    }
+    let mut needed = BTreeSet::new();
     for (option, given, field) in [
         ("min_size", config.min_size.is_some(), Field::Size),
         ("max_size", config.max_size.is_some(), Field::Size),
@@ -154,8 +160,9 @@ fn check(config: &FilterConfig, ports: &mut Declare<'_>) {
         ("newer_than", config.newer_than.is_some(), Field::Mtime),
         ("change", !config.change.is_empty(), Field::Change),
     ] {
-        if given {
-            need(ports, option, &[field]);
+        // What is missing is missing once, however many conditions are about it.
+        if given && needed.insert(field) {
+            need(ports, option, field);
         }
     }
 }
@@ -404,13 +411,15 @@ mod tests {
         let [name, rest @ ..] = &found[..] else {
             panic!("no problem");
         };
-        assert!(name.starts_with("stages.filter.name: \"{a\": "), "{name}");
+        assert!(
+            name.starts_with("stages.filter.name[0]: unclosed"),
+            "{name}"
+        );
         assert_eq!(
             rest,
             [
-                "stages.filter.max_size: nothing is so small and of min_size",
+                "stages.filter.max_size: 1B is less than min_size, so nothing would pass",
                 "stages.filter.min_size: the records that come in have no \"size\"",
-                "stages.filter.max_size: the records that come in have no \"size\"",
                 "stages.filter.newer_than: the records that come in have no \"mtime\"",
                 "stages.filter.change: the records that come in have no \"change\"",
             ]
@@ -426,7 +435,7 @@ mod tests {
 
         fn declare(&self, _: Option<&()>, ports: &mut Declare<'_>) -> Self::Ports {
             ports.needs_order(DEFAULT_INPUT, &["path"]);
-            need(ports, "size", &[Field::Size]);
+            need(ports, "size", Field::Size);
             ports.input(DEFAULT_INPUT)
         }
 

@@ -35,7 +35,11 @@ impl OutputPath {
     /// Reports what is wrong with it, as the option `path`.
     pub(crate) fn check(&self, ports: &mut Declare<'_>) {
         if let Err(message) = self.destination(Timestamp::UNIX_EPOCH) {
-            ports.problem("path", message, None);
+            let help = match self.0.contains('%') {
+                true => "write %% for a percent sign",
+                false => "write the path of a file, or \"-\" for standard output",
+            };
+            ports.problem("path", message, Some(help.to_owned()));
         }
     }
 

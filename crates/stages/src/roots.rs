@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use schemars::JsonSchema;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -63,29 +64,35 @@ impl<'de> Deserialize<'de> for RootPath {
                 }
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RootPath, A::Error> {
-                let Some((key, text)) = map.next_entry::<String, String>()? else {
-                    return Err(de::Error::custom("expected { base64 = \"…\" }"));
-                };
-                if key != "base64" {
-                    return Err(de::Error::unknown_field(&key, &["base64"]));
-                }
-                let bytes = BASE64_STANDARD
-                    .decode(text)
-                    .map_err(|error| de::Error::custom(format!("not base64: {error}")))?;
-                if bytes.is_empty() || bytes.contains(&0) {
-                    return Err(de::Error::custom(
-                        "a path is not empty and holds no NUL byte",
-                    ));
-                }
-                path_from_bytes(bytes)
-                    .map(RootPath)
-                    .ok_or_else(|| de::Error::custom("not a path of this system"))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RootPath, A::Error> {
+                let map = MapAccessDeserializer::new(map);
+                EncodedPath::deserialize(map).map(|path| RootPath(path.base64))
             }
         }
 
         deserializer.deserialize_any(RootVisitor)
     }
+}
+
+/// The table of a path that is not UTF-8.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EncodedPath {
+    #[serde(deserialize_with = "path_from_base64")]
+    base64: PathBuf,
+}
+
+fn path_from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let text = Cow::<str>::deserialize(deserializer)?;
+    let bytes = BASE64_STANDARD
+        .decode(&*text)
+        .map_err(|_| de::Error::custom(format!("{text:?} is not base64")))?;
+    if bytes.is_empty() || bytes.contains(&0) {
+        return Err(de::Error::custom(
+            "a path is not empty and holds no NUL byte",
+        ));
+    }
+    path_from_bytes(bytes).ok_or_else(|| de::Error::custom("not a path of this system"))
 }
 
 #[cfg(unix)]

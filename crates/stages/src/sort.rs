@@ -18,7 +18,7 @@ use statline_pipeline::{
     Properties, StageError, Transform,
 };
 
-use crate::field::need;
+use crate::field::{come_as_records, need_each};
 use crate::path_order::{Place, in_path_order};
 use crate::workers::Workers;
 use crate::{DirectoryEnd, EntryBatch, Field, RecordBatch, Row, SortKey};
@@ -128,10 +128,14 @@ fn check_keys(by: &[SortKey], ports: &mut Declare<'_>) {
     let fields: Vec<Field> = by.iter().map(|key| key.field).collect();
     for (at, field) in fields.iter().enumerate() {
         if fields[..at].contains(field) {
-            ports.problem("by", format!("\"{field}\" is listed twice"), None);
+            let message = format!("\"{field}\" is listed twice");
+            ports.problem(&format!("by[{at}]"), message, None);
         }
     }
-    need(ports, "by", &fields);
+    // Whoever sends anything else has the wrong type.
+    if come_as_records(ports) {
+        need_each(ports, "by", &fields);
+    }
 }
 
 /// The keys that decide anything: nothing after the path does, and the path decides last.
@@ -776,18 +780,20 @@ mod tests {
 
     #[test]
     fn keys_that_decide_nothing_or_are_not_filled_are_problems() {
-        for (by, message, help) in [
+        for (by, place, message, help) in [
             (
                 &["path", "size", "-mtime", "change"][..],
+                "[2]",
                 "the records that come in have no \"mtime\", \"change\"",
                 Some(
                     "add \"mtime\" to the `fields` of the stage of type stat; \
                      put a stage of type cache in between",
                 ),
             ),
-            (&["size", "-size"], "\"size\" is listed twice", None),
+            (&["size", "-size"], "[1]", "\"size\" is listed twice", None),
             (
                 &[],
+                "",
                 "there is no field to sort by",
                 Some("name a field, or take `by` out to sort by path"),
             ),
@@ -797,7 +803,7 @@ mod tests {
                 limit: None,
             };
             let problem = (
-                "stages.sort.by".to_owned(),
+                format!("stages.sort.by{place}"),
                 message.to_owned(),
                 help.map(str::to_owned),
             );

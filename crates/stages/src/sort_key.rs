@@ -4,16 +4,17 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use statline_platform::compare_paths;
 
 use crate::{Change, Field, Row};
 
 /// A field and a direction, written `size` or `-size`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
 pub struct SortKey {
     /// What to compare.
     pub field: Field,
@@ -125,11 +126,20 @@ impl FromStr for SortKey {
     }
 }
 
-impl TryFrom<String> for SortKey {
-    type Error = UnknownSortKey;
-
-    fn try_from(text: String) -> Result<SortKey, UnknownSortKey> {
-        text.parse()
+impl<'de> Deserialize<'de> for SortKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SortKey, D::Error> {
+        /// What could have been meant, in the direction that was.
+        static ASCENDING: LazyLock<Vec<&str>> =
+            LazyLock::new(|| Field::ALL.map(Field::as_str).to_vec());
+        static DESCENDING: LazyLock<Vec<&str>> = LazyLock::new(|| {
+            let names = Field::ALL.map(|field| format!("-{field}"));
+            names.map(|name| &*name.leak()).to_vec()
+        });
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(|_| match text.starts_with('-') {
+            true => de::Error::unknown_variant(&text, &DESCENDING),
+            false => de::Error::unknown_variant(&text, &ASCENDING),
+        })
     }
 }
 

@@ -6,13 +6,14 @@
 use std::marker::PhantomData;
 
 use schemars::JsonSchema;
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Context, Declare, Errors, InputPort, Kind, Opening, PublishOrder, Sink, StageError,
 };
 use statline_platform::{Kind as EntryKind, Metadata, Timestamp};
 
-use crate::field::{Field, need};
+use crate::field::{Field, need, need_each};
 use crate::hard_links::HardLinks;
 use crate::largest::Largest;
 use crate::row_input::RowInput;
@@ -34,11 +35,26 @@ pub struct SummaryConfig {
     /// How many of the largest files to list, 1000 at the most.
     ///
     /// Of a file with several names only the name that came first is listed.
+    #[serde(deserialize_with = "largest")]
+    #[schemars(range(max = 1000))]
     pub largest: usize,
     /// What to break the totals down by.
     ///
     /// Each breakdown keeps the 4096 values that came first; entries with others are added up together.
     pub by: Vec<GroupBy>,
+}
+
+const LARGEST_EXPECTED: &str = "a number of files from 0 to 1000";
+
+fn largest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let count = usize::deserialize(deserializer)?;
+    match count <= MOST_LARGEST {
+        true => Ok(count),
+        false => Err(de::Error::invalid_value(
+            de::Unexpected::Unsigned(count as u64),
+            &LARGEST_EXPECTED,
+        )),
+    }
 }
 
 /// The kind `summary`.
@@ -56,17 +72,18 @@ impl Kind for Summarize {
     fn declare(&self, config: Option<&SummaryConfig>, ports: &mut Declare<'_>) -> RowInput {
         if let Some(config) = config {
             if config.largest > 0 {
-                need(ports, "largest", &[Field::Size]);
+                need(ports, "largest", Field::Size);
             }
             if config.largest > MOST_LARGEST {
-                let message = format!("{} is more than {MOST_LARGEST}", config.largest);
+                let message = format!("expected {LARGEST_EXPECTED}, found {}", config.largest);
                 ports.problem("largest", message, None);
             }
             let needed: Vec<Field> = config.by.iter().map(|by| by.needs()).collect();
-            need(ports, "by", &needed);
+            need_each(ports, "by", &needed);
             for (place, by) in config.by.iter().enumerate() {
                 if config.by[..place].contains(by) {
-                    ports.problem("by", format!("\"{}\" is listed twice", by.as_str()), None);
+                    let message = format!("\"{}\" is listed twice", by.as_str());
+                    ports.problem(&format!("by[{place}]"), message, None);
                 }
             }
         }
@@ -592,9 +609,9 @@ mod tests {
             found,
             [
                 "stages.out.largest: the records that come in have no \"size\"",
-                "stages.out.largest: 1001 is more than 1000",
-                "stages.out.by: the records that come in have no \"uid\"",
-                "stages.out.by: \"owner\" is listed twice",
+                "stages.out.largest: expected a number of files from 0 to 1000, found 1001",
+                "stages.out.by[0]: the records that come in have no \"uid\"",
+                "stages.out.by[2]: \"owner\" is listed twice",
             ]
         );
     }

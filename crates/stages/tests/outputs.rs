@@ -229,7 +229,7 @@ path = "%Y-%"
         .collect();
     for (place, part) in [
         ("stages.some.newer_than", "is no point in time"),
-        ("stages.out.fields[1]", "mount_id"),
+        ("stages.out.fields[1]", "unknown value \"mtme\""),
         ("stages.raw.fields", "have no \"size\""),
         ("stages.list.path", "is no pattern of a path"),
         ("stages.list", "takes"),

@@ -178,17 +178,31 @@ fn kinds_are_listed_and_described() {
     assert_eq!(kinds.len(), list.lines().count());
     for kind in kinds {
         let name = kind["name"].as_str().unwrap();
+        let about = kind["about"].as_str().unwrap();
+        let mut lines = list.lines();
+        assert!(!about.is_empty());
         assert!(
-            list.lines()
-                .any(|line| line.split_whitespace().next() == Some(name))
+            lines.any(|line| line.trim().starts_with(&format!("{name} ")) && line.ends_with(about)),
+            "{list}"
         );
         let described = stdout(&succeeded(run_in(home.path(), &["describe", name])));
-        let options = kind["options"]["properties"].as_object();
-        for option in options.into_iter().flat_map(|options| options.keys()) {
+        assert!(described.starts_with(&format!("{name}: {about}\n")));
+        // As it stands, however its lines are broken.
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let schema = &kind["options"];
+        for (option, value) in schema["properties"].as_object().into_iter().flatten() {
             assert!(
                 described.contains(&format!("\n  {option}: ")),
                 "{described}"
             );
+            let own_type = value["$ref"].as_str();
+            let own_type = own_type.and_then(|path| schema.pointer(path.strip_prefix('#')?));
+            let about = [Some(value), own_type].into_iter().flatten();
+            let about = about
+                .filter_map(|schema| schema["description"].as_str())
+                .next();
+            let about = words(about.unwrap_or_else(|| panic!("{name}.{option} is not described")));
+            assert!(words(&described).contains(&about), "{about}: {described}");
         }
         let parallel = kind["parallel"].as_bool().unwrap();
         assert_eq!(described.contains("\n  threads: "), parallel, "{described}");

@@ -7,7 +7,7 @@
 //! What must stay true: a stage with problems is still described. Its name is known, so no problem
 //! of another stage that refers to it is made up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,9 @@ use crate::quantity::ByteSize;
 
 /// More than anybody draws on a sheet of paper; each has threads and channels.
 const MOST_STAGES: usize = 256;
+
+/// The tables of a job.
+const TABLES: [&str; 2] = ["pipeline", "stages"];
 
 /// The keys of a stage that are the framework's. A kind's configuration never sees them.
 pub(crate) const STAGE_KEYS: [&str; 6] = [
@@ -100,6 +103,7 @@ pub(crate) fn describe(
     }
     let mut found = Vec::new();
     variables::substitute(&mut root, text, environment, &mut found);
+    let was_misplaced = put_in_place(&mut root, &mut found);
     let mut places = HashMap::new();
     root.places("", &mut places);
     problems.set_places(places);
@@ -114,6 +118,7 @@ pub(crate) fn describe(
     let stages = table.remove("stages");
     // A misspelt [stages] is reported as that.
     let has_none = match &stages {
+        _ if was_misplaced => false,
         Some(entry) => matches!(&entry.node.value, Value::Table(stages) if stages.len() == 0),
         None => !table
             .iter()
@@ -137,6 +142,63 @@ fn pipeline(node: &Node, problems: &mut Problems) -> Option<PipelineSettings> {
     decode::<PipelineTable>(node, "pipeline", &[], problems).map(PipelineSettings::from)
 }
 
+/// Moves stages that stand beside `[stages]`, or below a misspelt one, to where they belong, and reports that. Else who
+/// reads from them would be reported, too, and whom they read from.
+fn put_in_place(root: &mut Node, problems: &mut Vec<Problem>) -> bool {
+    let Value::Table(table) = &mut root.value else {
+        return false;
+    };
+    let stages_in = |node: &Node| match &node.value {
+        Value::Table(table) => table.iter().any(|entry| is_stage(&entry.node)),
+        _ => false,
+    };
+    let mut misplaced = Vec::new();
+    for entry in std::mem::take(table) {
+        let name = &entry.key;
+        let location = Location::with_origin(join("", name), entry.key_origin.clone());
+        let problem = Problem::error(location, format!("unknown table {name:?}"));
+        if TABLES.contains(&name.as_str()) {
+            table.push(entry);
+        } else if is_stage(&entry.node) {
+            problems.push(problem.help(format!("a stage is written [stages.{name}]")));
+            misplaced.push(entry);
+        } else if stages_in(&entry.node) && closest(name, TABLES) == Some("stages") {
+            problems.push(problem.help("did you mean \"stages\"?"));
+            if let Value::Table(stages) = entry.node.value {
+                misplaced.extend(stages);
+            }
+        } else {
+            table.push(entry);
+        }
+    }
+    if misplaced.is_empty() {
+        return false;
+    }
+    if table.get("stages").is_none() {
+        table.push(Entry {
+            key: "stages".to_owned(),
+            key_origin: Origin::Nowhere,
+            node: Node::new(Value::Table(Table::default()), Origin::Nowhere),
+        });
+    }
+    if let Some(entry) = table.get_mut("stages")
+        && let Value::Table(stages) = &mut entry.node.value
+    {
+        let mut taken: HashSet<String> = stages.iter().map(|entry| entry.key.clone()).collect();
+        for entry in misplaced {
+            if taken.insert(entry.key.clone()) {
+                stages.push(entry);
+            }
+        }
+    }
+    true
+}
+
+/// Whether a table can only be a stage.
+fn is_stage(node: &Node) -> bool {
+    matches!(&node.value, Value::Table(table) if table.get("type").is_some())
+}
+
 fn unknown_at_the_top(table: Table, problems: &mut Problems) {
     let settings = field_names::<PipelineTable>();
     for entry in table {
@@ -149,7 +211,7 @@ fn unknown_at_the_top(table: Table, problems: &mut Problems) {
         let help = if settings.contains(&entry.key.as_str()) {
             Some("it belongs below [pipeline]".to_owned())
         } else {
-            did_you_mean(&entry.key, "tables", ["pipeline", "stages"])
+            did_you_mean(&entry.key, "tables", TABLES)
         };
         problems.push(
             Problem::error(location, format!("unknown {what} {:?}", entry.key)).maybe_help(help),

@@ -19,9 +19,9 @@ use super::problem::Problem;
 use super::syntax;
 use super::tree::{DEEPEST, Node, Table, Value};
 
-/// The largest job file. Real ones are a thousand times smaller; what is larger was given by
+/// The largest job file in bytes. Real ones are a thousand times smaller; what is larger was given by
 /// mistake.
-const LARGEST: u64 = 1 << 20;
+pub(super) const LARGEST: u64 = 1 << 20;
 
 /// Why a job file could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -8,11 +8,16 @@ use super::location::{Location, join};
 use super::problem::Problem;
 use super::tree::{Node, Value};
 
+/// What to do about an input that is listed twice.
+pub(crate) const LISTED_TWICE: &str = "every message would arrive twice; list it once";
+
 /// One input of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InputDescription {
     /// The input port, when inputs are named: `old` in `inputs = { old = "a" }`.
     pub(crate) port: Option<String>,
+    /// Where that name stands; where it doesn't, that of the whole.
+    pub(crate) port_location: Location,
     /// The stage that it comes from.
     pub(crate) stage: String,
     /// The port that it comes from: `errors` in `"walk.errors"`.
@@ -37,17 +42,21 @@ pub(super) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Inpu
         problems,
     };
     match &node.value {
-        Value::Array(array) => array.iter().for_each(|node| reader.one(node, None, path)),
+        Value::Array(array) => {
+            let whole = Location::with_origin(path.to_owned(), node.origin.clone());
+            array.iter().for_each(|node| reader.one(node, None, &whole));
+        }
         Value::Table(table) => {
             for entry in table.iter() {
                 let path = join(path, &entry.key);
+                let key = Location::with_origin(path, entry.key_origin.clone());
                 let nodes = match &entry.node.value {
                     Value::Array(array) => array.as_slice(),
                     _ => std::slice::from_ref(&entry.node),
                 };
                 nodes
                     .iter()
-                    .for_each(|node| reader.one(node, Some(&entry.key), &path));
+                    .for_each(|node| reader.one(node, Some(&entry.key), &key));
             }
         }
         Value::Broken => reader.inputs.is_incomplete = true,
@@ -58,9 +67,7 @@ pub(super) fn read(node: &Node, path: &str, problems: &mut Vec<Problem>) -> Inpu
                 Value::String(text) => format!("write inputs = [{text:?}]"),
                 _ => "write inputs = [\"STAGE\"] or inputs = { PORT = \"STAGE\" }".to_owned(),
             };
-            reader
-                .problems
-                .push(Problem::error(location, message).help(help));
+            reader.report(Problem::error(location, message).help(help));
         }
     }
     reader.inputs
@@ -79,8 +86,9 @@ impl<'r> Reader<'r> {
         self.problems.push(problem);
     }
 
-    fn one(&mut self, node: &'r Node, port: Option<&'r str>, path: &str) {
-        let location = Location::with_origin(path.to_owned(), node.origin.clone());
+    fn one(&mut self, node: &'r Node, port: Option<&'r str>, port_location: &Location) {
+        let path = port_location.path().to_owned();
+        let location = Location::with_origin(path, node.origin.clone());
         let text = match &node.value {
             Value::String(text) => text,
             Value::Broken => {
@@ -104,14 +112,14 @@ impl<'r> Reader<'r> {
             return;
         }
         if !self.seen.insert((port, text)) {
-            self.report(Problem::error(
-                location,
-                format!("{text:?} is listed twice"),
-            ));
+            // It is there once, so nothing is missing.
+            let problem = Problem::error(location, format!("{text:?} is listed twice"));
+            self.problems.push(problem.help(LISTED_TWICE));
             return;
         }
         self.inputs.list.push(InputDescription {
             port: port.map(str::to_owned),
+            port_location: port_location.clone(),
             stage: stage.to_owned(),
             from_port: from_port.map(str::to_owned),
             location,

@@ -58,6 +58,13 @@ impl Location {
         Self::of_path(join(&self.path, key))
     }
 
+    /// Something in the table at this location by its path there, such as `limits.size` or
+    /// `roots[2]`. Its line is looked up like that of [`Location::of_path`].
+    #[must_use]
+    pub(crate) fn below(&self, path: &str) -> Self {
+        Self::of_path(format!("{}.{path}", self.path))
+    }
+
     /// The path of the key, such as `stages.group.inputs`.
     pub fn path(&self) -> &str {
         &self.path

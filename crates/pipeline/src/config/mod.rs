@@ -36,6 +36,6 @@ pub use settings::{PipelineSettings, ThreadSetting};
 pub use variables::Environment;
 
 pub(crate) use description::{STAGE_KEYS, StageDescription, describe};
-pub(crate) use inputs::InputDescription;
+pub(crate) use inputs::{InputDescription, LISTED_TWICE};
 pub(crate) use options::{StageOptions, field_names};
-pub(crate) use suggest::did_you_mean;
+pub(crate) use suggest::{closest, did_you_mean};

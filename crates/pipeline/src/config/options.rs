@@ -57,12 +57,25 @@ impl StageOptions {
     ///
     /// Call it once for each stage, or its problems are told twice.
     pub(crate) fn decode<C: DeserializeOwned>(&self, problems: &mut Problems) -> Option<C> {
-        decode(
-            &self.node,
-            &self.path,
-            &super::description::STAGE_KEYS,
-            problems,
-        )
+        // The type is there already, or nobody would know how to read the rest.
+        let others = super::description::STAGE_KEYS.into_iter();
+        let others: Vec<&str> = others.filter(|key| *key != "type").collect();
+        decode(&self.node, &self.path, &others, problems)
+    }
+}
+
+impl StageOptions {
+    /// Whether one of the keys is the framework's `key`, misspelt: neither an option of `C` nor like
+    /// one. [`decode`](StageOptions::decode) reports it.
+    pub(crate) fn misspells<C: DeserializeOwned>(&self, key: &str) -> bool {
+        let (Value::Table(table), Some(fields)) = (&self.node.value, fields::fields::<C>()) else {
+            return false;
+        };
+        let known = || fields.iter().copied().chain(super::description::STAGE_KEYS);
+        let mut unknown = table
+            .iter()
+            .filter(|entry| !fields.contains(&entry.key.as_str()));
+        unknown.any(|entry| suggest::closest(&entry.key, known()) == Some(key))
     }
 }
 
@@ -128,6 +141,14 @@ pub(super) fn decode<C: DeserializeOwned>(
             if session.filled.insert((steps.clone(), field)) && found.len() < MOST {
                 continue;
             }
+        } else if let (FaultKind::UnknownKey(fields), Some((Step::Key(key), table))) =
+            (&fault.kind, steps.split_last())
+        {
+            session.unknown.borrow_mut().push(UnknownKey {
+                table: table.to_vec(),
+                key: key.clone(),
+                fields,
+            });
         } else if !fault.is_silent && !session.has_gaps_below(&steps) {
             found.push((steps.clone(), fault.kind));
         }

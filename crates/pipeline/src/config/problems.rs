@@ -14,6 +14,7 @@ use super::location::{Location, Origin};
 use super::problem::{Problem, Severity};
 use super::render;
 use super::text::JobText;
+use super::tree::Place;
 
 /// More are not kept: a file with so many is something else than a job.
 const MOST: usize = 1000;
@@ -26,7 +27,7 @@ const MOST: usize = 1000;
 pub struct Problems {
     text: Option<Arc<JobText>>,
     /// Where the keys of the job are, by their paths.
-    places: HashMap<String, Origin>,
+    places: HashMap<String, Place>,
     list: Vec<Problem>,
     /// Whether there were more than it keeps.
     is_cut: bool,
@@ -116,16 +117,23 @@ impl Problems {
     }
 
     /// From here on the problems of these keys can be shown in their lines.
-    pub(super) fn set_places(&mut self, places: HashMap<String, Origin>) {
+    pub(super) fn set_places(&mut self, places: HashMap<String, Place>) {
         self.places = places;
     }
 
     fn place(&self, mut path: &str) -> Option<Origin> {
+        let mut element = None;
         loop {
-            if let Some(origin) = self.places.get(path) {
-                return Some(origin.clone());
+            if let Some(place) = self.places.get(path) {
+                let element = element.and_then(|index: usize| place.elements.get(index));
+                return Some(element.unwrap_or(&place.origin).clone());
             }
-            path = &path[..path.rfind(['.', '['])?];
+            let (container, last) = path.split_at(path.rfind(['.', '['])?);
+            let index = last
+                .strip_prefix('[')
+                .and_then(|last| last.strip_suffix(']'));
+            element = index.and_then(|index| index.parse().ok());
+            path = container;
         }
     }
 }

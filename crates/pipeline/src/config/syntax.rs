@@ -13,6 +13,7 @@ use toml::de::Error;
 use super::location::Location;
 use super::problem::Problem;
 use super::statements::Statements;
+use super::suggest::closest;
 
 /// So many are enough to see that a file is something else.
 const MOST: usize = 20;
@@ -136,6 +137,10 @@ fn reword(text: &str, statements: &Statements, message: &str, span: Range<usize>
             problem("there is no comma between these values")
         }
         "string values must be quoted" => {
+            problem("a string must stand in quotes").help(quoted(marked))
+        }
+        // The parser takes whatever starts with a `t` or an `f` for one.
+        "invalid boolean" if closest(marked, ["true", "false"]).is_none() => {
             problem("a string must stand in quotes").help(quoted(marked))
         }
         "invalid boolean" => problem(&format!("{marked:?} is not a boolean"))

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::document::LARGEST;
+
 /// The text of a job file.
 #[derive(Debug)]
 pub(super) struct JobText {
@@ -29,7 +31,13 @@ impl JobText {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        let starts = text
+        // A text that is too large is refused as a whole: nobody asks for its lines.
+        let lined = if text.len() as u64 > LARGEST {
+            ""
+        } else {
+            &text
+        };
+        let starts = lined
             .bytes()
             .enumerate()
             .filter(|(_, byte)| *byte == b'\n')

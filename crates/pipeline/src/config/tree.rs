@@ -58,6 +58,14 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
+/// Where a value stands.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) origin: Origin,
+    /// The places of its elements, if it is an array: a path for each would take much memory.
+    pub(super) elements: Vec<Origin>,
+}
+
 /// A step on the way to a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Step {
@@ -175,13 +183,36 @@ impl Node {
     }
 
     /// Notes where every key below `path` is.
-    pub(super) fn places(&self, path: &str, into: &mut HashMap<String, Origin>) {
-        if let Value::Table(table) = &self.value {
-            for entry in table.iter() {
-                let path = join(path, &entry.key);
-                entry.node.places(&path, into);
-                into.insert(path, entry.node.origin.clone());
+    pub(super) fn places(&self, path: &str, into: &mut HashMap<String, Place>) {
+        match &self.value {
+            Value::Table(table) => {
+                for entry in table.iter() {
+                    let path = join(path, &entry.key);
+                    entry.node.places(&path, into);
+                    into.insert(path, entry.node.place());
+                }
             }
+            Value::Array(array) => {
+                for (index, element) in array.iter().enumerate() {
+                    if let Value::Table(_) | Value::Array(_) = &element.value {
+                        let path = format!("{path}[{index}]");
+                        element.places(&path, into);
+                        into.insert(path, element.place());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn place(&self) -> Place {
+        let elements = match &self.value {
+            Value::Array(array) => array.as_slice(),
+            _ => &[],
+        };
+        Place {
+            origin: self.origin.clone(),
+            elements: elements.iter().map(|node| node.origin.clone()).collect(),
         }
     }
 }

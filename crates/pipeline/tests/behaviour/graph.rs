@@ -216,7 +216,7 @@ fn cycles_are_refused_by_their_stages_each_once() {
         problems(builder),
         [
             "stages feed each other: a → b → c → a",
-            "stages feed each other: self → self"
+            "a stage feeds itself: self → self"
         ]
     );
 }
@@ -512,7 +512,7 @@ fn streams_that_flow_together_lose_their_order() {
     assert_eq!(
         problems(builder),
         [
-            "needs its input ordered by path, but the order by path is lost: one and two flow together here"
+            "needs its input ordered by path, but the order by path is lost: \"one\" and \"two\" flow together in \"reader\""
         ]
     );
 }

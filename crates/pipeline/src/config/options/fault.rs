@@ -30,6 +30,8 @@ pub(super) enum FaultKind {
     NoSuchVariant(&'static [&'static str]),
     /// The table lacks this key.
     Missing(&'static str),
+    /// The key is none of these: said by types that refuse others and are not read as structs.
+    UnknownKey(&'static [&'static str]),
     /// What the type itself said.
     Custom(String),
 }
@@ -65,6 +67,7 @@ impl fmt::Display for Fault {
             FaultKind::Expected(expected) => write!(f, "expected {expected}"),
             FaultKind::NoSuchVariant(known) => write!(f, "expected one of {}", known.join(", ")),
             FaultKind::Missing(field) => write!(f, "missing key {field:?}"),
+            FaultKind::UnknownKey(known) => write!(f, "known keys: {}", known.join(", ")),
             FaultKind::Custom(message) => f.write_str(message),
         }
     }
@@ -91,6 +94,10 @@ impl de::Error for Fault {
 
     fn unknown_variant(_: &str, known: &'static [&'static str]) -> Self {
         Self::new(FaultKind::NoSuchVariant(known))
+    }
+
+    fn unknown_field(_: &str, known: &'static [&'static str]) -> Self {
+        Self::new(FaultKind::UnknownKey(known))
     }
 
     fn missing_field(field: &'static str) -> Self {
@@ -135,10 +142,17 @@ impl Trail<'_> {
 
 const WHOLE: &str = "a whole number";
 
+/// So many alternatives are told also where one is near.
+const FEW: usize = 6;
+
 /// The message and the help for a fault in `found`.
 pub(super) fn wording(kind: &FaultKind, found: &Node) -> (String, Option<String>) {
     match kind {
         FaultKind::Missing(field) => (format!("missing key {field:?}"), None),
+        FaultKind::UnknownKey(known) => (
+            "this key is not known".to_owned(),
+            Some(format!("known keys: {}", known.join(", "))),
+        ),
         FaultKind::Custom(message) if message.starts_with("data did not match any variant") => (
             format!(
                 "{} is none of the forms that this key takes",
@@ -148,16 +162,32 @@ pub(super) fn wording(kind: &FaultKind, found: &Node) -> (String, Option<String>
         ),
         FaultKind::Custom(message) => (message.clone(), None),
         FaultKind::NoSuchVariant(known) => {
-            let message = format!(
-                "expected {}, found {}",
-                alternatives(known),
-                found.describe()
-            );
-            let help = match &found.value {
+            let near = match &found.value {
                 Value::String(text) => suggest::closest(text, known.iter().copied()),
                 _ => None,
             };
-            (message, help.map(|near| format!("did you mean {near:?}?")))
+            let message = match (&found.value, near) {
+                // Who sees what was meant needn't see all that could be.
+                (Value::String(text), Some(_)) if known.len() > FEW => {
+                    format!("unknown value {text:?}")
+                }
+                (Value::String(_) | Value::Table(_), _) => format!(
+                    "expected {}, found {}",
+                    alternatives(known),
+                    found.describe()
+                ),
+                _ if known.len() > FEW => format!(
+                    "expected a name such as {:?}, found {}",
+                    known[0],
+                    found.describe()
+                ),
+                _ => format!(
+                    "expected {}, found {}",
+                    alternatives(known),
+                    found.describe()
+                ),
+            };
+            (message, near.map(|near| format!("did you mean {near:?}?")))
         }
         FaultKind::Expected(expected) => {
             let mut wanted = in_plain_words(expected);

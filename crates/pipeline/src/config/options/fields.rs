@@ -5,17 +5,24 @@ use serde::forward_to_deserialize_any;
 
 use super::fault::Fault;
 
-/// The keys that `C` knows, as serde calls them and with their aliases; none when it is no struct.
-pub(crate) fn field_names<C: DeserializeOwned>() -> Vec<&'static str> {
-    let mut names = Vec::new();
+/// The keys that `C` knows, as serde calls them and with their aliases; `None` when it is no struct.
+pub(super) fn fields<C: DeserializeOwned>() -> Option<&'static [&'static str]> {
+    let mut fields = None;
     // It always fails, once it has seen what it came for.
-    let _ = C::deserialize(Capture { names: &mut names });
-    names
+    let _ = C::deserialize(Capture {
+        fields: &mut fields,
+    });
+    fields
+}
+
+/// The same, and no keys when it is no struct.
+pub(crate) fn field_names<C: DeserializeOwned>() -> &'static [&'static str] {
+    fields::<C>().unwrap_or_default()
 }
 
 /// A deserializer that gives nothing and notes what is asked of it.
 struct Capture<'n> {
-    names: &'n mut Vec<&'static str>,
+    fields: &'n mut Option<&'static [&'static str]>,
 }
 
 impl Capture<'_> {
@@ -49,7 +56,7 @@ impl<'de> Deserializer<'de> for Capture<'_> {
         fields: &'static [&'static str],
         _: V,
     ) -> Result<V::Value, Fault> {
-        self.names.extend(fields);
+        *self.fields = Some(fields);
         self.refuse()
     }
 

@@ -263,7 +263,7 @@ fn inputs_that_are_wrong() {
           |                                   ^^^^^^^ write "STAGE", or "STAGE.PORT" for a port other than its main one
     error: job.toml:9:44: stages.c.inputs: "walk" is listed twice
         9 | inputs = ["walk", 3, "", "walk.", "a.b.c", "walk"]
-          |                                            ^^^^^^
+          |                                            ^^^^^^ every message would arrive twice; list it once
     error: job.toml:12:18: stages.d.inputs.old: expected the name of a stage, found integer 1
        12 | inputs = { old = 1, new = ["a", true] }
           |                  ^
