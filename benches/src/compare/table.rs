@@ -101,7 +101,8 @@ impl Report<'_> {
         )?;
         writeln!(
             out,
-            "- {} rounds after a warm-up, everybody once a round and in random order; × floor is the median of the rounds' ratios\n",
+            "- rounds: {} after a warm-up, everybody once in each and in random order; × floor is the median of the rounds' ratios, \
+             peak MiB the largest of all runs, and ≤ where `compare` itself takes as much\n",
             self.options.rounds
         )
     }
@@ -222,8 +223,10 @@ impl Report<'_> {
             if runs > 0 {
                 writeln!(
                     out,
-                    "- {} could not read everything in {runs} of {} rounds, says its exit status: its figures are not comparable",
-                    series.contender.name, self.options.rounds
+                    "- {} was incomplete: its exit status says of {runs} of {} runs that it could not read everything, so its figures are \
+                     not comparable",
+                    series.contender.name,
+                    series.measurements.len()
                 )?;
             }
         }
@@ -450,7 +453,8 @@ mod tests {
             "{}",
             rows[1]
         );
-        assert!(text(&all).contains("- x could not read everything in 1 of 3 rounds"));
+        let remark = "- x was incomplete: its exit status says of 1 of 2 runs";
+        assert!(text(&all).contains(remark));
     }
 
     #[test]
