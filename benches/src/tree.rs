@@ -6,12 +6,14 @@
 
 mod make;
 mod marker;
-mod name;
+pub mod name;
 mod plan;
+
+use std::fmt::{self, Display, Formatter};
 
 use serde::{Deserialize, Serialize};
 
-pub use make::{Made, make};
+pub use make::{Made, made_from, make};
 
 use crate::error::IoError;
 
@@ -37,6 +39,18 @@ pub enum Shape {
     Wide,
     /// One chain of up to 5,000 directories, deeper than any path can name, with the entries spread over it.
     Deep,
+}
+
+impl Display for Parameters {
+    /// As options of the program `tree`.
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "--entries {} --seed {}", self.entries, self.seed)?;
+        match self.shape {
+            Shape::Realistic => Ok(()),
+            Shape::Wide => out.write_str(" --shape wide"),
+            Shape::Deep => out.write_str(" --shape deep"),
+        }
+    }
 }
 
 /// What was made, each kind counted once.

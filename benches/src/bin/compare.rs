@@ -12,6 +12,7 @@ use std::thread;
 use clap::Parser;
 use statline_benches::IoContext;
 use statline_benches::compare::{self, Field, Machine, Options, Progress, Report, quote};
+use statline_benches::tree;
 
 /// Run statline, the floor and its peers in turns on DIR, and write a Markdown table.
 ///
@@ -93,6 +94,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         machine: &machine,
         own_peak_bytes: compare::own_peak_bytes(),
         tree: &arguments.directory,
+        // A tree of somebody else's needs no marker that can be read.
+        tree_made_from: tree::made_from(&arguments.directory).unwrap_or(None),
         scratch: scratch.path(),
         date,
         command: command_line(),

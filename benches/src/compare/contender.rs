@@ -35,6 +35,12 @@ const PRINTF: &str = "%s %b %n %i %m %U %G %T@ %p\\n";
 /// Where a contender's records go, inside the scratch directory.
 pub(super) const RECORDS: &str = "records.jsonl";
 
+/// The mark that statline leaves beside its records.
+pub(super) const MARK: &str = "records.jsonl.run.json";
+
+/// The status that statline ends with when it finished and something could not be read.
+const INCOMPLETE: i32 = 3;
+
 /// A program with its arguments.
 #[derive(Debug, Clone)]
 pub(super) struct Contender {
@@ -43,6 +49,8 @@ pub(super) struct Contender {
     pub(super) arguments: Vec<OsString>,
     pub(super) count: CountFrom,
     pub(super) version: Version,
+    /// The exit status that says: finished, but not complete. Any other than this and 0 is a failure.
+    pub(super) incomplete_status: Option<i32>,
 }
 
 /// Where the version comes from that the table states.
@@ -199,6 +207,7 @@ impl Commands<'_> {
             arguments,
             count: CountFrom::Report,
             version,
+            incomplete_status: None,
         })
     }
 
@@ -229,7 +238,7 @@ impl Commands<'_> {
                     arguments.extend(["--sort".into(), "path".into()]);
                 }
                 arguments.extend(["-o".into(), records.into()]);
-                CountFrom::Records { and_root: false }
+                CountFrom::Records
             }
         };
         arguments.extend(["--color", "never", "--progress", "never"].map(OsString::from));
@@ -239,6 +248,7 @@ impl Commands<'_> {
             arguments,
             count,
             version: Version::Asked,
+            incomplete_status: Some(INCOMPLETE),
         }))
     }
 
@@ -262,6 +272,7 @@ impl Commands<'_> {
             arguments,
             count,
             version: Version::Asked,
+            incomplete_status: None,
         })
     }
 }

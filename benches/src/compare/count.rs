@@ -4,10 +4,11 @@
 //! is measured.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::{IoContext, IoError};
 
@@ -18,9 +19,9 @@ pub(super) enum CountFrom {
     Report,
     /// One line for each entry on standard output; `and_root` when the root has one as well.
     Stdout { and_root: bool },
-    /// One line for each entry in the file of records.
-    Records { and_root: bool },
-    /// One further run, untimed, that prints a JSON object.
+    /// One line for each entry in the file of records, and one for the root. What is missing stands in the mark beside it.
+    Records,
+    /// One further run, untimed, that prints statline's report of the run. Its totals have the root in them.
     ExtraRun,
     /// The program does not say.
     Nowhere,
@@ -34,10 +35,70 @@ pub(super) struct Found {
     pub(super) errors: u64,
 }
 
-/// Reads the report of a program. `None` when it is not one.
+/// What this program needs of statline's report of a run. Read without statline's types: see the crate's header.
+#[derive(Debug, Deserialize)]
+struct RunReport {
+    stages: Vec<Stage>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stage {
+    #[serde(default)]
+    errors: Vec<ErrorCount>,
+    /// Of a stage that adds up.
+    #[serde(default)]
+    result: Option<Totals>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Totals {
+    entries: u64,
+}
+
+/// The mark that statline leaves beside a file of records.
+#[derive(Debug, Deserialize)]
+struct Mark {
+    errors: Vec<ErrorCount>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ErrorCount {
+    count: u64,
+}
+
+fn sum<'a>(errors: impl IntoIterator<Item = &'a ErrorCount>) -> u64 {
+    errors.into_iter().map(|error| error.count).sum()
+}
+
+/// Reads the JSON object of a program of this crate. `None` when it is not one.
 pub(super) fn report(path: &Path) -> Result<Option<Found>, IoError> {
+    json(path)
+}
+
+/// Reads statline's report of a run over one root. `None` when it is not one or has no totals.
+pub(super) fn run_report(path: &Path) -> Result<Option<Found>, IoError> {
+    let found = json::<RunReport>(path)?.and_then(|report| {
+        let totals = report.stages.iter().find_map(|stage| stage.result.as_ref());
+        Some(Found {
+            entries: totals?.entries.saturating_sub(1),
+            errors: sum(report.stages.iter().flat_map(|stage| &stage.errors)),
+        })
+    });
+    Ok(found)
+}
+
+/// Counts statline's records of one root, and what the mark beside them says is missing. `None` when the mark says nothing.
+pub(super) fn records(records: &Path, mark: &Path) -> Result<Option<Found>, IoError> {
+    let lines = lines(records, true)?;
+    Ok(json::<Mark>(mark)?.map(|mark| Found {
+        errors: sum(&mark.errors),
+        ..lines
+    }))
+}
+
+fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, IoError> {
     let file = File::open(path).during("open", path)?;
-    Ok(serde_json::from_reader(std::io::BufReader::new(file)).ok())
+    Ok(serde_json::from_reader(BufReader::new(file)).ok())
 }
 
 /// Counts the lines of a file without holding more than a piece of it: this process stays small, because its own size is the
@@ -90,5 +151,46 @@ mod tests {
         );
         std::fs::write(&path, "7 entries").unwrap();
         assert_eq!(report(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn the_totals_of_a_run_are_those_of_the_stage_that_adds_up_without_the_root() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("report");
+        let text = r#"{"schema": 1, "outcome": "incomplete", "stages": [
+            {"name": "walk", "errors": [{"operation": "open", "code": "EACCES", "count": 2, "accepted": false}]},
+            {"name": "meta", "counters": {"vanished": 1}},
+            {"name": "totals", "kind": "summary", "result": {"schema": 1, "entries": 8, "files": 8}}
+        ]}"#;
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(
+            run_report(&path).unwrap(),
+            Some(Found {
+                entries: 7,
+                errors: 2
+            })
+        );
+        std::fs::write(&path, r#"{"stages": [{"name": "out"}]}"#).unwrap();
+        assert_eq!(run_report(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn what_records_lack_stands_in_their_mark() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, mark] = ["records", "mark"].map(|name| directory.path().join(name));
+        std::fs::write(&file, "{}\n{}\n").unwrap();
+        assert!(records(&file, &mark).is_err(), "there is no mark");
+        std::fs::write(
+            &mark,
+            r#"{"rows": 2, "errors": [{"stage": "meta", "count": 3}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            records(&file, &mark).unwrap(),
+            Some(Found {
+                entries: 1,
+                errors: 3
+            })
+        );
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::contender::{Contender, RECORDS};
+use super::contender::{Contender, MARK, RECORDS};
 use super::count::{self, CountFrom, Found};
 use crate::error::{IoContext, IoError};
 use crate::raw;
@@ -22,6 +22,8 @@ pub(super) struct Measurement {
     pub(super) peak_bytes: u64,
     /// `None` where the program does not say.
     pub(super) found: Option<Found>,
+    /// The program says that it could not read everything.
+    pub(super) incomplete: bool,
 }
 
 /// Why a run gave no measurement.
@@ -43,6 +45,13 @@ pub enum RunError {
     Io(#[from] IoError),
 }
 
+/// A program that ended, and did not fail.
+struct Ended {
+    wall: Duration,
+    usage: raw::Usage,
+    incomplete: bool,
+}
+
 /// Runs programs and keeps what they write in one directory, over and over.
 #[derive(Debug)]
 pub(super) struct Bench<'a> {
@@ -56,43 +65,45 @@ impl<'a> Bench<'a> {
 
     /// Runs a contender once.
     pub(super) fn run(&self, contender: &Contender) -> Result<Measurement, RunError> {
-        let (wall, usage) =
-            self.spawn(&contender.program, &contender.arguments, contender.count)?;
+        let ended = self.spawn(contender, &contender.arguments, contender.count)?;
         let found = self.found(contender)?;
         Ok(Measurement {
-            wall,
-            cpu: usage.cpu,
-            peak_bytes: usage.peak_bytes,
+            wall: ended.wall,
+            cpu: ended.usage.cpu,
+            peak_bytes: ended.usage.peak_bytes,
             found,
+            incomplete: ended.incomplete,
         })
     }
 
     /// Asks a contender once, untimed, how many entries there are, where that takes a run of its own.
-    pub(super) fn extra_count(&self, contender: &Contender) -> Option<Found> {
+    pub(super) fn extra_count(&self, contender: &Contender) -> Result<Option<Found>, RunError> {
         if contender.count != CountFrom::ExtraRun {
-            return None;
+            return Ok(None);
         }
         let mut arguments = contender.arguments.clone();
         arguments.extend(["--format", "json"].map(Into::into));
-        self.spawn(&contender.program, &arguments, CountFrom::Report)
-            .ok()?;
-        count::report(&self.stdout()).ok()?
+        self.spawn(contender, &arguments, CountFrom::Report)?;
+        let found = count::run_report(&self.stdout())?;
+        found.ok_or(RunError::Mute).map(Some)
     }
 
     fn spawn(
         &self,
-        program: &Path,
+        contender: &Contender,
         arguments: &[std::ffi::OsString],
         count: CountFrom,
-    ) -> Result<(Duration, raw::Usage), RunError> {
-        let records = self.records();
-        if records.try_exists().during("look for", &records)? {
-            fs::remove_file(&records).during("remove", &records)?;
+    ) -> Result<Ended, RunError> {
+        for left in [self.records(), self.mark()] {
+            if left.try_exists().during("look for", &left)? {
+                fs::remove_file(&left).during("remove", &left)?;
+            }
         }
         let stdout: Stdio = match count {
             CountFrom::Report | CountFrom::Stdout { .. } => create(&self.stdout())?.into(),
-            CountFrom::Records { .. } | CountFrom::ExtraRun | CountFrom::Nowhere => Stdio::null(),
+            CountFrom::Records | CountFrom::ExtraRun | CountFrom::Nowhere => Stdio::null(),
         };
+        let program = &contender.program;
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -103,25 +114,31 @@ impl<'a> Bench<'a> {
         let child = command.spawn().during("start", program)?;
         let usage = raw::wait(child.id()).during("wait for", program)?;
         let wall = start.elapsed();
-        if usage.status.success() {
-            Ok((wall, usage))
+        let status = usage.status;
+        let incomplete =
+            contender.incomplete_status.is_some() && status.code() == contender.incomplete_status;
+        if status.success() || incomplete {
+            Ok(Ended {
+                wall,
+                usage,
+                incomplete,
+            })
         } else {
             Err(RunError::Failed {
-                status: usage.status,
+                status,
                 complaint: self.complaint(),
             })
         }
     }
 
     fn found(&self, contender: &Contender) -> Result<Option<Found>, RunError> {
-        match contender.count {
-            CountFrom::Report => count::report(&self.stdout())?
-                .ok_or(RunError::Mute)
-                .map(Some),
-            CountFrom::Stdout { and_root } => Ok(Some(count::lines(&self.stdout(), and_root)?)),
-            CountFrom::Records { and_root } => Ok(Some(count::lines(&self.records(), and_root)?)),
-            CountFrom::ExtraRun | CountFrom::Nowhere => Ok(None),
-        }
+        let found = match contender.count {
+            CountFrom::Report => count::report(&self.stdout())?,
+            CountFrom::Stdout { and_root } => Some(count::lines(&self.stdout(), and_root)?),
+            CountFrom::Records => count::records(&self.records(), &self.mark())?,
+            CountFrom::ExtraRun | CountFrom::Nowhere => return Ok(None),
+        };
+        found.ok_or(RunError::Mute).map(Some)
     }
 
     fn complaint(&self) -> String {
@@ -144,6 +161,10 @@ impl<'a> Bench<'a> {
     fn records(&self) -> PathBuf {
         self.scratch.join(RECORDS)
     }
+
+    fn mark(&self) -> PathBuf {
+        self.scratch.join(MARK)
+    }
 }
 
 fn create(path: &Path) -> Result<File, IoError> {
@@ -162,6 +183,7 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
             count,
             version: Version::OfThisCrate,
+            incomplete_status: None,
         }
     }
 
@@ -199,13 +221,39 @@ mod tests {
     }
 
     #[test]
-    fn records_of_the_run_before_are_not_counted_again() {
+    fn records_and_the_mark_of_the_run_before_are_gone() {
         let scratch = tempfile::tempdir().unwrap();
-        fs::write(scratch.path().join(RECORDS), "old\n").unwrap();
-        let contender = shell("exit 0", CountFrom::Records { and_root: false });
+        for left in [RECORDS, MARK] {
+            fs::write(scratch.path().join(left), "old\n").unwrap();
+        }
+        let contender = shell("exit 0", CountFrom::Records);
         assert!(matches!(
             Bench::new(scratch.path()).run(&contender),
             Err(RunError::Io(_))
+        ));
+        assert!(!scratch.path().join(MARK).exists());
+    }
+
+    #[test]
+    fn a_run_that_says_it_is_incomplete_is_measured_and_says_so() {
+        let scratch = tempfile::tempdir().unwrap();
+        let contender = Contender {
+            incomplete_status: Some(3),
+            ..shell("exit 3", CountFrom::Nowhere)
+        };
+        let bench = Bench::new(scratch.path());
+        assert!(bench.run(&contender).unwrap().incomplete);
+        let complete = shell("exit 0", CountFrom::Nowhere);
+        assert!(!bench.run(&complete).unwrap().incomplete);
+    }
+
+    #[test]
+    fn a_run_of_its_own_that_tells_no_totals_is_mute() {
+        let scratch = tempfile::tempdir().unwrap();
+        let contender = shell("echo '{}'", CountFrom::ExtraRun);
+        assert!(matches!(
+            Bench::new(scratch.path()).extra_count(&contender),
+            Err(RunError::Mute)
         ));
     }
 }

@@ -117,10 +117,14 @@ impl Series {
         if self.contender.name == FLOOR && errors > 0 {
             return Err(Error::FloorIncomplete { errors });
         }
-        if round == 0 {
-            self.counted = bench.extra_count(&self.contender);
-        } else {
+        if round > 0 {
             self.measurements.push(measured);
+            return Ok(());
+        }
+        match bench.extra_count(&self.contender) {
+            Ok(counted) => self.counted = counted,
+            // Nobody is compared who cannot be counted.
+            Err(error) => self.failure = Some(error),
         }
         Ok(())
     }
@@ -131,6 +135,12 @@ impl Series {
             .iter()
             .filter_map(|measured| measured.found)
             .chain(self.counted)
+    }
+
+    /// In how many runs it says that it could not read everything.
+    pub(super) fn incomplete(&self) -> usize {
+        let runs = self.measurements.iter();
+        runs.filter(|measured| measured.incomplete).count()
     }
 
     pub(super) fn seconds(&self) -> impl Iterator<Item = f64> {
@@ -153,6 +163,7 @@ mod tests {
             arguments: vec!["-c".into(), script.into()],
             count: CountFrom::Report,
             version: Version::OfThisCrate,
+            incomplete_status: None,
         }
     }
 

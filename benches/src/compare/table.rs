@@ -1,13 +1,16 @@
 //! The result in Markdown: the machine, the table, the commands.
 
+use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::contender::{Skipped, Version};
+use super::count::Found;
 use super::machine::{self, Machine};
 use super::rounds::{Options, Series};
 use super::statistics::{self, Spread};
+use crate::tree::Parameters;
 
 /// Cargo's own record of what was compiled in: a version stated by hand would be wrong one day.
 const LOCK: &str = include_str!("../../../Cargo.lock");
@@ -26,6 +29,8 @@ pub struct Report<'a> {
     pub own_peak_bytes: Option<u64>,
     /// The tree.
     pub tree: &'a Path,
+    /// What it was made from, if this crate made it.
+    pub tree_made_from: Option<Parameters>,
     /// Where records were written.
     pub scratch: &'a Path,
     /// When.
@@ -62,38 +67,58 @@ impl Display for Report<'_> {
 
 impl Report<'_> {
     fn header(&self, out: &mut Formatter<'_>, entries: u64) -> fmt::Result {
-        let machine = self.machine;
-        let memory = machine.memory_bytes.map_or_else(String::new, |bytes| {
+        let Machine {
+            cpu,
+            cores,
+            kernel,
+            load,
+            ..
+        } = self.machine;
+        let memory = self.machine.memory_bytes.map_or_else(String::new, |bytes| {
             format!(", {:.1} GiB of memory", bytes as f64 / MIB / 1024.0)
         });
         writeln!(
             out,
-            "- machine: {}, {} cores{memory}; Linux {}",
-            machine.cpu, machine.cores, machine.kernel
+            "- machine: {cpu}, {cores} cores{memory}; Linux {kernel}"
         )?;
         writeln!(
             out,
-            "- tree: {}, {}, {} entries; cache hot",
-            self.tree.display(),
+            "- date: {}; load average when it began: {load}",
+            self.date
+        )?;
+        writeln!(
+            out,
+            "- tree: {} entries on {}, cache hot{}",
+            grouped(entries),
             machine::file_system(self.tree),
-            grouped(entries)
+            self.made_by()
         )?;
         writeln!(
             out,
-            "- records written to: {}",
+            "- command: `{}`; records are written to {}",
+            self.command,
             machine::file_system(self.scratch)
         )?;
         writeln!(
             out,
-            "- date: {}; load when it began: {}",
-            self.date, machine.load
-        )?;
-        writeln!(out, "- command: `{}`", self.command)?;
-        writeln!(
-            out,
-            "- {} rounds after a warm-up, order shuffled; × floor is the median of the ratios of each round\n",
+            "- rounds: {} after a warm-up, everybody once in each and in random order; × floor is the median of the rounds' ratios, \
+             peak MiB the largest of all runs, and ≤ where `compare` itself takes as much\n",
             self.options.rounds
         )
+    }
+
+    /// How to make the same tree.
+    fn made_by(&self) -> String {
+        self.tree_made_from.map_or_else(String::new, |parameters| {
+            let tree = quote(&self.tree.to_string_lossy());
+            format!("; made by `tree {tree} {parameters}`")
+        })
+    }
+
+    /// A word of a command as it is shown. The directory for records has a new name every time.
+    fn word(&self, word: &OsStr) -> String {
+        let shown = Path::new(word).strip_prefix(self.scratch);
+        quote(&shown.map_or(word, Path::as_os_str).to_string_lossy())
     }
 
     fn row(
@@ -174,7 +199,7 @@ impl Report<'_> {
                 .unwrap_or(contender.program.as_os_str());
             let words =
                 std::iter::once(program).chain(contender.arguments.iter().map(AsRef::as_ref));
-            let command: Vec<String> = words.map(|word| quote(&word.to_string_lossy())).collect();
+            let command: Vec<String> = words.map(|word| self.word(word)).collect();
             write!(out, "- {}: `{}`", contender.name, command.join(" "))?;
             let version = match contender.version {
                 Version::OfThisCrate => None,
@@ -193,6 +218,18 @@ impl Report<'_> {
                 writeln!(out, "- {} failed: {failure}", series.contender.name)?;
             }
         }
+        for series in self.series {
+            let runs = series.incomplete();
+            if runs > 0 {
+                writeln!(
+                    out,
+                    "- {} was incomplete: its exit status says of {runs} of {} runs that it could not read everything, so its figures are \
+                     not comparable",
+                    series.contender.name,
+                    series.measurements.len()
+                )?;
+            }
+        }
         for skipped in self.skipped {
             writeln!(out, "- {} was not run: {}", skipped.name, skipped.reason)?;
         }
@@ -200,23 +237,31 @@ impl Report<'_> {
     }
 }
 
-/// What a contender counted, marked where it is not what the floor counted.
+/// What a contender counted, marked where it is not what the floor counted or not all that there is.
 fn counted(series: &Series, expected: u64) -> String {
+    let mut remarks = Vec::new();
     let mut found = series.found().peekable();
     if found.peek().is_none() {
-        return "–".to_owned();
-    }
-    match found.find(|found| found.entries != expected || found.errors > 0) {
-        None => grouped(expected),
-        Some(found) => {
-            let errors = if found.errors > 0 {
-                format!(", {} errors", grouped(found.errors))
-            } else {
-                String::new()
-            };
-            format!("**{} ≠**{errors}", grouped(found.entries))
+        remarks.push("–".to_owned());
+    } else {
+        let odd = found.find(|found| found.entries != expected || found.errors > 0);
+        let Found { entries, errors } = odd.unwrap_or(Found {
+            entries: expected,
+            errors: 0,
+        });
+        remarks.push(if entries == expected {
+            grouped(entries)
+        } else {
+            format!("**{} ≠**", grouped(entries))
+        });
+        if errors > 0 {
+            remarks.push(format!("**{} errors**", grouped(errors)));
         }
     }
+    if series.incomplete() > 0 {
+        remarks.push("**incomplete**".to_owned());
+    }
+    remarks.join(", ")
 }
 
 fn grouped(number: u64) -> String {
@@ -274,9 +319,10 @@ mod tests {
     use std::time::Duration;
 
     use super::super::contender::{Contender, Version};
-    use super::super::count::{CountFrom, Found};
+    use super::super::count::CountFrom;
     use super::super::measure::Measurement;
     use super::*;
+    use crate::tree::Shape;
 
     fn series(name: &'static str, milliseconds: &[u64], entries: u64) -> Series {
         Series {
@@ -286,6 +332,7 @@ mod tests {
                 arguments: Vec::new(),
                 count: CountFrom::Report,
                 version: Version::OfThisCrate,
+                incomplete_status: None,
             },
             measurements: milliseconds
                 .iter()
@@ -294,6 +341,7 @@ mod tests {
                     cpu: Duration::from_millis(2 * wall),
                     peak_bytes: 8 << 20,
                     found: Some(Found { entries, errors: 0 }),
+                    incomplete: false,
                 })
                 .collect(),
             counted: None,
@@ -315,8 +363,13 @@ mod tests {
         let report = Report {
             machine: &machine(),
             own_peak_bytes: Some(4 << 20),
-            tree: Path::new("/"),
-            scratch: Path::new("/"),
+            tree: Path::new("/data/t"),
+            tree_made_from: Some(Parameters {
+                entries: 10_000,
+                seed: 1,
+                shape: Shape::Wide,
+            }),
+            scratch: Path::new("/scratch"),
             date: "today".into(),
             command: "compare".into(),
             options: Options { rounds: 3, seed: 1 },
@@ -352,12 +405,56 @@ mod tests {
     }
 
     #[test]
+    fn the_header_says_how_to_do_it_again() {
+        let text = text(&[series("floor", &[1_000], 10_000)]);
+        let header: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+        let tree = "; made by `tree /data/t --entries 10000 --seed 1 --shape wide`";
+        assert!(
+            header.iter().any(|line| line.ends_with(tree)),
+            "{header:#?}"
+        );
+        assert!(
+            header
+                .iter()
+                .any(|line| line.starts_with("- command: `compare`")),
+            "{header:#?}"
+        );
+    }
+
+    #[test]
+    fn the_directory_for_records_is_not_shown() {
+        let mut writes = series("x", &[1_000], 10_000);
+        writes.contender.arguments = vec!["-o".into(), "/scratch/records.jsonl".into()];
+        let text = text(&[series("floor", &[1_000], 10_000), writes]);
+        assert!(text.contains("- x: `x -o records.jsonl`"), "{text}");
+    }
+
+    #[test]
     fn whoever_counts_otherwise_is_marked() {
         let rows = rows(&[
             series("floor", &[1_000], 10_000),
             series("x", &[500], 9_999),
         ]);
         assert!(rows[1].ends_with("| **9,999 ≠** |"), "{}", rows[1]);
+    }
+
+    #[test]
+    fn errors_and_an_incomplete_run_are_marked_though_the_number_is_right() {
+        let mut wrong = series("x", &[500, 500], 10_000);
+        wrong.measurements[1].incomplete = true;
+        wrong.measurements[1].found = Some(Found {
+            entries: 10_000,
+            errors: 2,
+        });
+        let all = [series("floor", &[1_000, 1_000], 10_000), wrong];
+        let rows = rows(&all);
+        assert!(
+            rows[1].ends_with("| 10,000, **2 errors**, **incomplete** |"),
+            "{}",
+            rows[1]
+        );
+        let remark = "- x was incomplete: its exit status says of 1 of 2 runs";
+        assert!(text(&all).contains(remark));
     }
 
     #[test]

@@ -63,6 +63,16 @@ pub fn make(root: &Path, parameters: Parameters) -> Result<Made, Error> {
     })
 }
 
+/// What the tree in `root` was made from; `None` when it is not known that this program made it.
+///
+/// # Errors
+///
+/// When the marker beside it cannot be read.
+pub fn made_from(root: &Path) -> Result<Option<Parameters>, Error> {
+    let marker = Marker::read(&Marker::path(root)?)?;
+    Ok(marker.map(|marker| marker.parameters))
+}
+
 /// Every this many files, one is remembered as the one that hard links lead to: near enough together for links inside one
 /// directory, far enough apart for links between directories.
 const LINKED_EVERY: u64 = 8;

@@ -38,7 +38,8 @@ const EXTENSIONS: [&str; 32] = [
 ];
 
 /// The name of the file, or of the link, that is the `number`th of its directory.
-pub(super) fn file(random: &mut Random, number: u64) -> Vec<u8> {
+#[must_use]
+pub fn file(random: &mut Random, number: u64) -> Vec<u8> {
     let mut name = stem(random);
     name.push(b'_');
     push_number(&mut name, number);
@@ -51,7 +52,8 @@ pub(super) fn file(random: &mut Random, number: u64) -> Vec<u8> {
 }
 
 /// The name of the directory that is the `number`th of the tree.
-pub(super) fn directory(random: &mut Random, number: u64) -> Vec<u8> {
+#[must_use]
+pub fn directory(random: &mut Random, number: u64) -> Vec<u8> {
     let mut name = stem(random);
     name.push(b'-');
     push_number(&mut name, number);
