@@ -119,7 +119,7 @@ pub trait Backend: Send + Sync + Debug {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// The fastest one that works here.
+    /// The fastest one that works here; on Linux the fastest call for what is asked.
     #[default]
     Auto,
     /// Linux 4.11 and later: getdents64 and statx.
@@ -183,24 +183,28 @@ pub struct BackendUnavailable {
 /// If this system does not have it.
 pub fn select(choice: BackendChoice) -> Result<Arc<dyn Backend>, BackendUnavailable> {
     let backend = match choice {
-        BackendChoice::Auto => statx().or_else(|_| fstatat()),
-        BackendChoice::Statx => statx(),
+        BackendChoice::Auto => statx(true).or_else(|_| fstatat()),
+        BackendChoice::Statx => statx(false),
         BackendChoice::Fstatat => fstatat(),
     };
     backend.map_err(|reason| BackendUnavailable { choice, reason })
 }
 
 #[cfg(target_os = "linux")]
-fn statx() -> Result<Arc<dyn Backend>, &'static str> {
-    if crate::statx::is_available() {
-        Ok(Arc::new(crate::statx::Statx::default()))
+fn statx(with_fstatat: bool) -> Result<Arc<dyn Backend>, &'static str> {
+    use crate::statx::{Statx, is_available};
+    if is_available() {
+        match with_fstatat {
+            true => Ok(Arc::new(Statx::with_fstatat())),
+            false => Ok(Arc::new(Statx::default())),
+        }
     } else {
         Err("the kernel is older than 4.11, or a filter forbids the call")
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn statx() -> Result<Arc<dyn Backend>, &'static str> {
+fn statx(_with_fstatat: bool) -> Result<Arc<dyn Backend>, &'static str> {
     Err("only Linux has it")
 }
 

@@ -143,6 +143,24 @@ impl Entries {
             .filter(|metadata| !metadata.fields().is_empty())
     }
 
+    /// Takes the metadata of all entries out, one for each; those that have none get one without
+    /// fields.
+    #[must_use]
+    pub fn take_metadata(&mut self) -> Vec<Metadata> {
+        let mut metadata = std::mem::take(&mut self.metadata);
+        metadata.resize(self.rows.len(), Metadata::default());
+        metadata
+    }
+
+    /// Gives every entry its metadata. One without fields counts as none.
+    ///
+    /// # Panics
+    /// If there is not one for each entry.
+    pub fn put_metadata(&mut self, metadata: Vec<Metadata>) {
+        assert_eq!(metadata.len(), self.rows.len(), "one for each entry");
+        self.metadata = metadata;
+    }
+
     /// Appends the entries `range` of `other`, with one copy of their names.
     ///
     /// # Panics

@@ -150,8 +150,10 @@ impl Handles {
         let listing = Listing {
             pinned,
             ended: false,
-            _lease: lease,
+            retired: false,
+            lease,
         };
+
         if cursor != Cursor::Start {
             self.0.backend.rewind(&listing.pinned)?;
         }
@@ -197,7 +199,10 @@ impl Handles {
             state = self.0.lock();
         }
         state.listing += 1;
-        Ok(Lease(Arc::clone(&self.0)))
+        Ok(Lease {
+            shared: Arc::clone(&self.0),
+            held: true,
+        })
     }
 
     fn pinned(&self, slot: SlotId, handle: Arc<Handle>) -> Pinned {
@@ -258,11 +263,17 @@ impl Shared {
 
 /// The right to list, see [`Handles::list`].
 #[derive(Debug)]
-struct Lease(Arc<Shared>);
+struct Lease {
+    shared: Arc<Shared>,
+    /// False once it was given back together with other things.
+    held: bool,
+}
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.release(|state| state.listing -= 1);
+        if self.held {
+            self.shared.release(|state| state.listing -= 1);
+        }
     }
 }
 
@@ -298,7 +309,9 @@ pub struct Listing {
     pinned: Pinned,
     /// Whether the end was seen.
     ended: bool,
-    _lease: Lease,
+    /// Whether to close the directory instead of keeping it for others.
+    retired: bool,
+    lease: Lease,
 }
 
 impl Listing {
@@ -319,15 +332,28 @@ impl Listing {
     }
 }
 
+impl Listing {
+    /// Ends the listing and closes the directory, as nobody is expected to want it again; what
+    /// others have pinned, they keep. See [`Handles::retire`].
+    pub fn retire(mut self) {
+        self.retired = true;
+    }
+}
+
 impl Drop for Listing {
     fn drop(&mut self) {
-        let shared = &*self.pinned.shared;
+        let Pinned { shared, slot, .. } = &self.pinned;
         // It takes a second descriptor for a moment.
-        let spare = self.ended && shared.lock().cache.grant_spare();
+        let spare = self.ended && !self.retired && shared.lock().cache.grant_spare();
         let finished = spare && shared.backend.finish_listing(&self.pinned);
         shared.release(|state| {
-            state.cache.release_cursor(self.pinned.slot, finished);
+            state.cache.release_cursor(*slot, finished);
             state.cache.revoke(usize::from(spare));
+            if self.retired {
+                state.cache.detach(*slot);
+            }
+            state.listing -= 1;
         });
+        self.lease.held = false;
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! One thing must stay true: a run has one budget of descriptors, because the limit behind it is the process's.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use statline_pipeline::{Opening, StageError};
 use statline_platform::{
-    Backend, BackendChoice, Concurrency, Filesystem, Handles, default_budget, select,
+    Backend, BackendChoice, Concurrency, Fields, Filesystem, Handles, default_budget, select,
 };
 
 /// Shared through [`Opening::resource`] by all stages that open directories.
@@ -15,6 +15,17 @@ pub(crate) struct Directories {
     pub(crate) handles: Handles,
     /// The threads that the most demanding of the mounts seen so far is worth.
     threads: AtomicUsize,
+    /// How many stages list.
+    listers: AtomicUsize,
+    /// What each stage that fetches metadata asks for.
+    wishes: Mutex<Vec<Wish>>,
+}
+
+/// What a `stat` stage will ask for of every name.
+#[derive(Clone)]
+pub(crate) struct Wish {
+    pub(crate) fields: Fields,
+    pub(crate) backend: Arc<dyn Backend>,
 }
 
 impl Directories {
@@ -27,8 +38,32 @@ impl Directories {
             Ok(Directories {
                 handles: Handles::new(Arc::clone(backend), default_budget()),
                 threads: AtomicUsize::new(cores()),
+                listers: AtomicUsize::new(0),
+                wishes: Mutex::default(),
             })
         })
+    }
+
+    /// Notes that one more stage lists. Called while the stage opens.
+    pub(crate) fn note_lister(&self) {
+        self.listers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes what a stage will ask for. Called while the stage opens.
+    pub(crate) fn note_wish(&self, wish: Wish) {
+        self.wishes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(wish);
+    }
+
+    /// What the only stage that fetches metadata asks for, if there is one and one that lists: then
+    /// everything that is listed is for it. Known when all stages are open.
+    pub(crate) fn only_wish(&self) -> Option<Wish> {
+        match &self.wishes.lock().unwrap_or_else(PoisonError::into_inner)[..] {
+            [wish] if self.listers.load(Ordering::Relaxed) == 1 => Some(wish.clone()),
+            _ => None,
+        }
     }
 
     /// Notes that a root is on this file system.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statline_pipeline::Message;
-use statline_platform::{DirNode, Entries, Kind};
+use statline_platform::{DirNode, Entries, Kind, Metadata};
 
 use crate::row::{Columns, RowIter, Rows};
 
@@ -149,6 +149,19 @@ impl EntryBatch {
     /// Adds some of the entries of another batch, all from one directory.
     pub fn append_range(&mut self, directory: &Arc<DirNode>, other: &Entries, range: Range<usize>) {
         self.extend(directory, |entries| entries.append_range(other, range));
+    }
+
+    /// Takes the metadata of all entries out, see [`Entries::take_metadata`].
+    pub fn take_metadata(&mut self) -> Vec<Metadata> {
+        self.entries.take_metadata()
+    }
+
+    /// Gives every entry its metadata, see [`Entries::put_metadata`].
+    ///
+    /// # Panics
+    /// If there is not one for each entry.
+    pub fn put_metadata(&mut self, metadata: Vec<Metadata>) {
+        self.entries.put_metadata(metadata);
     }
 
     /// Notes the kind of an entry once it is known.

@@ -25,6 +25,7 @@ use crate::exclude::Excludes;
 use crate::frontier::{Frontier, LocalFrontier, Next, Siblings};
 use crate::opened_roots::{First, Roots};
 use crate::roots::RootPath;
+use crate::stat_ahead::StatAhead;
 use crate::{DirectoryEnd, DirectoryStatus, EntryBatch};
 
 /// Entries that make a message full.
@@ -121,6 +122,7 @@ impl Kind for Enumerate {
     ) -> Result<(), StageError> {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
+        directories.note_lister();
         let roots = Roots::open(&config, &directories)?;
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
@@ -130,6 +132,7 @@ impl Kind for Enumerate {
             excludes: Excludes::compile(&config.exclude, |_, _| {}),
             excluded: stage.context().counter("excluded"),
             skipped: stage.context().counter("skipped_directories"),
+            fetched: stage.context().counter("fetched_ahead"),
             context: stage.context().clone(),
             root_identities: roots.identities,
             config,
@@ -149,6 +152,7 @@ impl Kind for Enumerate {
                     scratch: Entries::default(),
                     prefix: Vec::new(),
                     filesystems: HashMap::new(),
+                    ahead: None,
                 })
             })?;
         }
@@ -164,6 +168,8 @@ struct Scan {
     excluded: Counter,
     /// Directories that were not entered.
     skipped: Counter,
+    /// Entries whose metadata was fetched here.
+    fetched: Counter,
     context: Context,
     root_identities: Vec<Identity>,
     directories: Arc<Directories>,
@@ -200,10 +206,13 @@ struct EnumerateWorker {
     prefix: Vec<u8>,
     /// What each device holds, asked once.
     filesystems: HashMap<u64, Option<Filesystem>>,
+    /// Fetches metadata too, where all that is listed is for one `stat`.
+    ahead: Option<StatAhead>,
 }
 
 impl Actor for EnumerateWorker {
     fn run(&mut self) -> Result<(), StageError> {
+        self.ahead = self.scan.directories.only_wish().map(StatAhead::new);
         for first in std::mem::take(&mut self.first) {
             match first {
                 First::Row(directory, name, kind) => {
@@ -277,6 +286,7 @@ impl EnumerateWorker {
         }
         self.prefix.clear();
         scan.excludes.write_prefix(node, &mut self.prefix);
+        let ahead = self.goes_ahead(node, listing.handle());
         let mut sent = Sent::default();
         loop {
             let start = self.pending.batch.len();
@@ -294,6 +304,10 @@ impl EnumerateWorker {
             };
             sent.entries += (self.pending.batch.len() - start) as u64;
             sent.directories += self.find_directories(node, start, listing.handle())?;
+            if ahead && let Some(ahead) = &mut self.ahead {
+                sent.fetched +=
+                    ahead.fetch(&mut self.pending.batch, start, listing.handle()) as u64;
+            }
             match more {
                 Ok(true) => self.flush_if_due()?,
                 Ok(false) => break,
@@ -303,8 +317,25 @@ impl EnumerateWorker {
                 }
             }
         }
-        drop(listing);
+        self.scan.fetched.add(sent.fetched);
+        match sent.directories == 0 && sent.fetched == sent.entries {
+            true => listing.retire(),
+            false => drop(listing),
+        }
         self.end(node, sent, DirectoryStatus::Complete)
+    }
+
+    /// Whether to fetch the metadata of the next directory here: as long as nobody lacks work.
+    fn goes_ahead(&mut self, node: &DirNode, handle: &statline_platform::Handle) -> bool {
+        if self.ahead.is_none() || self.frontier.has_sleepers() {
+            return false;
+        }
+        let filesystem = node
+            .identity()
+            .and_then(|identity| self.filesystem(identity, handle));
+        self.ahead
+            .as_mut()
+            .is_some_and(|ahead| ahead.tries(filesystem))
     }
 
     /// Moves what no pattern leaves out from the scratch space to the batch.
@@ -485,6 +516,8 @@ impl EnumerateWorker {
 struct Sent {
     entries: u64,
     directories: u64,
+    /// Those whose metadata was fetched ahead.
+    fetched: u64,
 }
 
 enum Admission {

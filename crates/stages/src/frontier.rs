@@ -162,6 +162,11 @@ impl LocalFrontier {
         }
     }
 
+    /// Whether some worker has nothing to do.
+    pub(crate) fn has_sleepers(&self) -> bool {
+        self.shared.sleepers.load(Ordering::Relaxed) > 0
+    }
+
     /// Sleeps until there may be something to do, a short while at the longest.
     pub(crate) fn wait(&self) {
         let shared = &*self.shared;

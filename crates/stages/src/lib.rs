@@ -38,6 +38,7 @@ mod run_start;
 mod sort;
 mod sort_key;
 mod stat;
+mod stat_ahead;
 mod stat_cache;
 mod summary;
 mod summary_groups;

@@ -20,7 +20,7 @@ use statline_platform::{
     is_cancelled,
 };
 
-use crate::directories::{BackendSetting, Directories, backend};
+use crate::directories::{BackendSetting, Directories, Wish, backend};
 use crate::fields::StatFields;
 use crate::{EntryBatch, RecordBatch, Rows};
 
@@ -75,6 +75,10 @@ impl Kind for Stat {
     ) -> Result<(), StageError> {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
+        directories.note_wish(Wish {
+            fields: config.fields.to_fields(),
+            backend: Arc::clone(&backend),
+        });
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,
@@ -132,15 +136,14 @@ impl Actor for StatWorker {
 }
 
 impl StatWorker {
-    fn stat_batch(&mut self, batch: EntryBatch) -> Result<RecordBatch, StageError> {
-        let mut metadata = vec![Metadata::default(); batch.len()];
+    fn stat_batch(&mut self, mut batch: EntryBatch) -> Result<RecordBatch, StageError> {
+        let mut metadata = batch.take_metadata();
         self.failed.clear();
         for (directory, range) in batch.groups() {
             self.order.clear();
             for index in range {
-                match self.known(&batch, index) {
-                    Some(known) => metadata[index] = known,
-                    None => self.order.push(index as u32),
+                if !self.is_known(&batch, index, &mut metadata[index]) {
+                    self.order.push(index as u32);
                 }
             }
             if !self.order.is_empty() {
@@ -169,16 +172,19 @@ impl StatWorker {
         Ok(records)
     }
 
-    /// What is known of an entry without a call, if that is all that was asked for.
-    fn known(&self, batch: &EntryBatch, index: usize) -> Option<Metadata> {
-        let entries = batch.entries();
-        if let Some(metadata) = entries.metadata(index)
-            && metadata.fields().contains(self.fields)
-        {
-            return Some(metadata.clone());
+    /// Whether all that was asked for is known of an entry without a call.
+    fn is_known(&self, batch: &EntryBatch, index: usize, metadata: &mut Metadata) -> bool {
+        // Whoever brought metadata with the names brought what the file system has of it.
+        if !metadata.fields().is_empty() {
+            return true;
         }
-        let kind = entries.kind(index)?;
-        (self.fields == Fields::KIND).then(|| Metadata::with_kind(kind))
+        match batch.entries().kind(index) {
+            Some(kind) if self.fields == Fields::KIND => {
+                *metadata = Metadata::with_kind(kind);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn stat_group(
