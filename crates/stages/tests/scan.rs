@@ -130,6 +130,52 @@ fn every_entry_of_a_hostile_tree_comes_out_once_on_any_number_of_threads() {
 }
 
 #[test]
+fn metadata_that_was_fetched_ahead_is_what_a_later_call_gives() {
+    let directory = temporary();
+    small_tree(directory.path());
+    let config = EnumerateConfig::new([directory.path()]);
+    let scanned = scan_with(config, StatConfig::default(), 1);
+    // The only worker never lacks a directory, so it goes ahead unless the file system is remote.
+    assert!(scanned.counter("walk", "fetched_ahead") > 0);
+    for row in scanned.batches.iter().flat_map(Rows::rows) {
+        let path = String::from_utf8(row.path_bytes()).unwrap();
+        let found = fs::symlink_metadata(&path).unwrap();
+        let metadata = row.metadata.unwrap();
+        assert_eq!(metadata.file_id().unwrap().low(), found.ino(), "{path}");
+        assert_eq!(metadata.size(), Some(found.size()), "{path}");
+        let modified = metadata.modified().unwrap();
+        assert_eq!(modified.seconds, found.mtime(), "{path}");
+    }
+}
+
+#[test]
+fn nothing_is_fetched_ahead_where_names_go_elsewhere_too() {
+    let directory = temporary();
+    small_tree(directory.path());
+    let mut job = Builder::new("two");
+    let config = EnumerateConfig::new([directory.path()]);
+    let names = job
+        .stage("names", Enumerate, config.clone())
+        .threads(1)
+        .done();
+    let walk = job.stage("walk", Enumerate, config).threads(1).done();
+    let meta = job
+        .stage("meta", Stat, StatConfig::default())
+        .reads(&walk)
+        .done();
+    let _ = job
+        .sink("listed", Collected::<EntryBatch>::new())
+        .reads(&names);
+    let _ = job
+        .sink("records", Collected::<RecordBatch>::new())
+        .reads(&meta);
+    let report = job.build().unwrap().run();
+    for stage in ["names", "walk"] {
+        assert_eq!(report.stage(stage).unwrap().counters["fetched_ahead"], 0);
+    }
+}
+
+#[test]
 fn every_directory_ends_once_with_the_number_of_its_entries() {
     let directory = temporary();
     small_tree(directory.path());
