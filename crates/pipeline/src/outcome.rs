@@ -54,6 +54,8 @@ pub struct Verdict {
     pub job: String,
     /// When the run began.
     pub started: jiff::Timestamp,
+    /// Whether some reader said that it had enough: then not everything was delivered to everybody.
+    pub ended_early: bool,
     /// The errors of all stages.
     pub errors: Vec<StageErrors>,
 }

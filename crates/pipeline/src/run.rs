@@ -162,6 +162,7 @@ impl Run {
             run_id: self.run_id.clone(),
             job: self.job.clone(),
             started: self.started,
+            ended_early: self.monitor.edges().iter().any(|edge| edge.enough),
             errors: self.errors(),
         };
         self.publish(&mut verdict);

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Context, Counter, DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, InputPort, Kind, Opening, Outlet,
-    OutputPort, PublishOrder, Publisher, StageError, Stop, Transform, Verdict,
+    OutputPort, PublishOrder, Publisher, StageError, Transform, Verdict,
 };
 use statline_platform::Metadata;
 
@@ -208,8 +208,6 @@ struct Updates {
     known: Vec<(Box<[u8]>, Known)>,
     /// More than the memory holds would push each other out.
     room: usize,
-    /// Somebody downstream stopped reading: which of the records it has seen nobody knows.
-    was_cut: bool,
 }
 
 impl Updates {
@@ -217,7 +215,6 @@ impl Updates {
         Updates {
             known: Vec::new(),
             room: memory.capacity(),
-            was_cut: false,
         }
     }
 }
@@ -232,7 +229,7 @@ impl Remember {
     fn finish(&self, delivered: bool) {
         let mut updates = lock(&self.updates);
         let known = std::mem::take(&mut updates.known);
-        if delivered && !updates.was_cut {
+        if delivered {
             for (path, known) in known {
                 self.memory.remember(path, known);
             }
@@ -242,7 +239,8 @@ impl Remember {
 
 impl Publisher for Remember {
     fn publish(self: Box<Self>, verdict: &Verdict) -> Result<(), StageError> {
-        self.finish(verdict.outcome.publishes());
+        // Which records a reader has seen that had enough, nobody knows.
+        self.finish(verdict.outcome.publishes() && !verdict.ended_early);
         Ok(())
     }
 }
@@ -349,16 +347,12 @@ impl Transform for Marker {
     ) -> Result<(), StageError> {
         let known = self.mark(&mut batch);
         let sent = out.send(batch);
-        let mut updates = lock(&self.updates);
-        match sent {
-            Ok(()) => {
-                let room = updates.room - updates.known.len();
-                let surplus = known.len().saturating_sub(room);
-                self.counters.forgotten.add(surplus as u64);
-                updates.known.extend(known.into_iter().take(room));
-            }
-            Err(StageError::Stopped(Stop::Enough)) => updates.was_cut = true,
-            Err(_) => {}
+        if sent.is_ok() {
+            let mut updates = lock(&self.updates);
+            let room = updates.room - updates.known.len();
+            let surplus = known.len().saturating_sub(room);
+            self.counters.forgotten.add(surplus as u64);
+            updates.known.extend(known.into_iter().take(room));
         }
         sent
     }
