@@ -61,7 +61,10 @@ impl Directories {
     /// everything that is listed is for it. Known when all stages are open.
     pub(crate) fn only_wish(&self) -> Option<Wish> {
         match &self.wishes.lock().unwrap_or_else(PoisonError::into_inner)[..] {
-            [wish] if self.listers.load(Ordering::Relaxed) == 1 => Some(wish.clone()),
+            // The kind alone mostly comes with the name, without a call.
+            [wish] if wish.fields != Fields::KIND && self.listers.load(Ordering::Relaxed) == 1 => {
+                Some(wish.clone())
+            }
             _ => None,
         }
     }

@@ -286,7 +286,6 @@ impl EnumerateWorker {
         }
         self.prefix.clear();
         scan.excludes.write_prefix(node, &mut self.prefix);
-        let ahead = self.goes_ahead(node, listing.handle());
         let mut sent = Sent::default();
         loop {
             let start = self.pending.batch.len();
@@ -304,7 +303,9 @@ impl EnumerateWorker {
             };
             sent.entries += (self.pending.batch.len() - start) as u64;
             sent.directories += self.find_directories(node, start, listing.handle())?;
-            if ahead && let Some(ahead) = &mut self.ahead {
+            if self.goes_ahead(node, listing.handle())
+                && let Some(ahead) = &mut self.ahead
+            {
                 sent.fetched +=
                     ahead.fetch(&mut self.pending.batch, start, listing.handle()) as u64;
             }
@@ -325,7 +326,8 @@ impl EnumerateWorker {
         self.end(node, sent, DirectoryStatus::Complete)
     }
 
-    /// Whether to fetch the metadata of the next directory here: as long as nobody lacks work.
+    /// Whether to fetch the metadata of the names just read here: as long as nobody lacks work. Asked for every chunk,
+    /// because in a huge directory the others run out of work meanwhile.
     fn goes_ahead(&mut self, node: &DirNode, handle: &statline_platform::Handle) -> bool {
         if self.ahead.is_none() || self.frontier.has_sleepers() {
             return false;

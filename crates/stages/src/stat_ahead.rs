@@ -19,18 +19,18 @@ use crate::directories::Wish;
 /// A call that takes longer did not come from memory.
 const FROM_MEMORY: Duration = Duration::from_micros(10);
 
-/// How many directories in a row must have been slow to stop trying: one may be slow because the thread lost its core.
+/// How many chunks in a row must have been slow to stop trying: one may be slow because the thread lost its core.
 const SLOW: u32 = 4;
 
-/// After how many directories another try is made then.
+/// After how many chunks another try is made then.
 const PAUSE: u32 = 64;
 
 /// Fetches ahead for one worker.
 pub(crate) struct StatAhead {
     wish: Wish,
-    /// How many directories were slow in a row.
+    /// How many chunks were slow in a row.
     slow: u32,
-    /// Directories to leave alone before the next try.
+    /// Chunks to leave alone before the next try.
     pause: u32,
     order: Vec<u32>,
 }
@@ -45,7 +45,7 @@ impl StatAhead {
         }
     }
 
-    /// Whether the next directory is worth a try. Asked once for each.
+    /// Whether the next chunk is worth a try. Asked once for each.
     pub(crate) fn tries(&mut self, filesystem: Option<Filesystem>) -> bool {
         let local = filesystem
             .is_some_and(|found| matches!(found.profile().stat_threads, Concurrency::PerCore(_)));

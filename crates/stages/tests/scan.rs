@@ -149,6 +149,19 @@ fn metadata_that_was_fetched_ahead_is_what_a_later_call_gives() {
 }
 
 #[test]
+fn nothing_is_fetched_ahead_where_the_kind_is_enough() {
+    let directory = temporary();
+    small_tree(directory.path());
+    let kind = StatConfig {
+        fields: StatFields::new(Fields::KIND),
+        ..StatConfig::default()
+    };
+    let scanned = scan_with(EnumerateConfig::new([directory.path()]), kind, 1);
+    assert_eq!(scanned.counter("walk", "fetched_ahead"), 0);
+    assert!(!scanned.paths().is_empty());
+}
+
+#[test]
 fn nothing_is_fetched_ahead_where_names_go_elsewhere_too() {
     let directory = temporary();
     small_tree(directory.path());
