@@ -25,6 +25,8 @@ pub enum Stop {
     Enough,
     /// The input's channel closed though a producer had not finished: what was received is not everything.
     Truncated,
+    /// Another thread went on in place of this one, whose call did not come back in time.
+    Replaced,
 }
 
 impl StageError {
@@ -50,6 +52,7 @@ impl fmt::Display for StageError {
             StageError::Stopped(Stop::Truncated) => {
                 f.write_str("the input ended before its producer finished")
             }
+            StageError::Stopped(Stop::Replaced) => f.write_str("another thread took over"),
             StageError::Failed(error) => {
                 write!(f, "{error}")?;
                 let mut source = error.source();

@@ -58,6 +58,8 @@ pub(crate) struct Health {
     cancel: CancelHandle,
     /// Stopped from inside: by a fault, by the clock, by whoever let go of the run.
     stopped: AtomicBool,
+    /// Calls hang and have used up the time that the job allows: no more are to be made.
+    given_up: AtomicBool,
     fault: Mutex<Option<Fault>>,
 }
 
@@ -86,6 +88,15 @@ impl Health {
     /// Whether every stage should stop.
     pub(crate) fn stopping(&self) -> bool {
         self.stopped.load(Ordering::Acquire) || self.cancel.is_cancelled()
+    }
+
+    /// Makes stages do without calls that may hang.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
     }
 
     pub(crate) fn fault(&self) -> Option<Fault> {

@@ -9,7 +9,8 @@
 //!
 //! * memory between stages is bounded in messages and in bytes;
 //! * a stream that was cut never passes for one that ended, and nothing is published in a run that failed;
-//! * the first fault is the one that is reported.
+//! * the first fault is the one that is reported;
+//! * a call that does not come back ([`Watch`]) holds up neither the rest of the run nor its end.
 //!
 //! The library touches nothing global: no signal handlers, no environment, no thread pools of others.
 
@@ -18,6 +19,7 @@
 mod builder;
 mod cancel;
 mod config;
+mod crew;
 mod declare;
 mod diagram;
 mod edge;
@@ -41,9 +43,12 @@ mod results;
 mod run;
 mod shape;
 mod stage;
+mod stall;
 mod stream;
 pub mod testing;
 mod waits;
+mod watch;
+mod watchdog;
 mod wiring;
 mod worker;
 
@@ -73,4 +78,6 @@ pub use results::Results;
 pub use run::Run;
 pub use shape::Options;
 pub use stage::{Actor, Sink, Source, Transform};
+pub use stall::Stall;
 pub use stream::{Order, Properties, Stream};
+pub use watch::{Pulse, Watch, Watched};

@@ -10,7 +10,7 @@
 //! service and wait one for each received (a source's service: for each sent), blocked one for each sent.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,8 @@ impl Measures {
 /// All that is measured of one stage. Shared by its workers and whoever takes snapshots.
 pub(crate) struct StageMeter {
     shards: Vec<Mutex<Measures>>,
+    /// Signs of life of its workers.
+    beats: AtomicU64,
     counters: Mutex<BTreeMap<&'static str, Counter>>,
     result: Mutex<Option<serde_json::Value>>,
 }
@@ -94,6 +96,7 @@ impl StageMeter {
             shards: (0..MAX_SHARDS)
                 .map(|_| Mutex::new(Measures::new()))
                 .collect(),
+            beats: AtomicU64::new(0),
             counters: Mutex::new(BTreeMap::new()),
             result: Mutex::new(None),
         }
@@ -112,6 +115,15 @@ impl StageMeter {
             total.items_out += shard.items_out;
         }
         total
+    }
+
+    /// Some worker of the stage is alive.
+    pub(crate) fn beat(&self) {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
     }
 
     pub(crate) fn counter(&self, name: &'static str) -> Counter {
@@ -157,6 +169,8 @@ pub(crate) struct WorkerMeter {
     stage: Arc<StageMeter>,
     shard: usize,
     has_input: bool,
+    /// It waits for room in a queue at this moment.
+    blocked: AtomicBool,
     clock: Mutex<Clock>,
 }
 
@@ -178,6 +192,8 @@ enum Doing {
     /// Works on no message in particular: a source on its next one, a batch on what it gathered, a sort on all that it
     /// holds. It counts as service, but is no interval of the histogram.
     OwnWork,
+    /// Its thread has not started, or is done.
+    Absent,
 }
 
 impl WorkerMeter {
@@ -186,10 +202,11 @@ impl WorkerMeter {
             stage: Arc::clone(stage),
             shard: worker % MAX_SHARDS,
             has_input,
+            blocked: AtomicBool::new(false),
             clock: Mutex::new(Clock {
                 mark: Instant::now(),
                 blocked: Duration::ZERO,
-                doing: Doing::OwnWork,
+                doing: Doing::Absent,
             }),
         }
     }
@@ -198,18 +215,44 @@ impl WorkerMeter {
         lock(&self.stage.shards[self.shard])
     }
 
+    /// Runs `wait`, a wait for room in a queue; says how long it took.
+    pub(crate) fn while_blocked<R>(&self, wait: impl FnOnce() -> R) -> (R, Duration) {
+        let since = Instant::now();
+        self.blocked.store(true, Ordering::Relaxed);
+        let result = wait();
+        self.blocked.store(false, Ordering::Relaxed);
+        self.stage.beat();
+        (result, since.elapsed())
+    }
+
+    /// Whether the worker waits for room in a queue.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// Whether the worker waits for nothing that other workers do.
+    pub(crate) fn is_at_work(&self) -> bool {
+        let doing = lock(&self.clock).doing;
+        !self.is_blocked() && matches!(doing, Doing::Serving | Doing::OwnWork)
+    }
+
     /// The thread starts: what came before was not its time.
     pub(crate) fn start(&self) {
-        lock(&self.clock).mark = Instant::now();
+        let mut clock = lock(&self.clock);
+        // Whoever replaces a worker goes on with its interval.
+        if clock.doing == Doing::Absent {
+            (clock.mark, clock.doing) = (Instant::now(), Doing::OwnWork);
+        }
     }
 
     /// The thread is done; what it was doing last is accounted for.
     pub(crate) fn stop(&self) {
-        self.turn(Doing::OwnWork);
+        self.turn(Doing::Absent);
     }
 
     /// The worker asks for input: the message it had, if any, has been served.
     pub(crate) fn asks(&self) {
+        self.stage.beat();
         self.turn(Doing::Waiting);
     }
 
@@ -242,6 +285,7 @@ impl WorkerMeter {
 
     /// The worker is about to hand over a message. Without inputs, that is what ends an interval of service.
     pub(crate) fn hands_over(&self) {
+        self.stage.beat();
         if !self.has_input {
             let service = lock(&self.clock).turn();
             self.measures().service.record(service);
@@ -280,6 +324,7 @@ impl WorkerMeter {
             Doing::Waiting => measures.wait.total += length,
             Doing::Serving => measures.service.record(length),
             Doing::OwnWork => measures.service.total += length,
+            Doing::Absent => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::StageMeter;
 use crate::report::{EdgeReport, Snapshot, StageReport};
+use crate::stall::{Stall, Stalls};
 
 /// Sees a run from outside while it goes on. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ pub(crate) struct Monitored {
     pub(crate) began: Instant,
     /// How long the run took, once it is over.
     pub(crate) elapsed: OnceLock<Duration>,
+    pub(crate) stalls: Stalls,
     pub(crate) stages: Vec<MonitoredStage>,
     pub(crate) edges: Vec<MonitoredEdge>,
 }
@@ -48,6 +50,11 @@ impl Monitor {
             elapsed_seconds: self.elapsed().as_secs_f64(),
             stages: self.stages(),
         }
+    }
+
+    /// What has not come back in time so far.
+    pub fn stalls(&self) -> Vec<Stall> {
+        self.inner.stalls.now()
     }
 
     fn elapsed(&self) -> Duration {

@@ -13,7 +13,8 @@ use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::{Counter, StageMeter, WorkerMeter};
 use crate::port::{Fan, InletProgress, Witness};
-use crate::worker::Worker;
+use crate::watch::{Watch, Watched};
+use crate::worker::{Post, Worker};
 use crate::{
     Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError, Stop,
 };
@@ -71,9 +72,10 @@ impl Context {
         &self.stage
     }
 
-    /// Whether the run is stopping. A stage that works long between two uses of its ports asks now and then; the run is
-    /// not complete once it was told so.
+    /// Whether the run is stopping. A stage that works long between two uses of its ports asks now and then, which also
+    /// shows that it is alive; the run is not complete once it was told so.
     pub fn is_stopping(&self) -> bool {
+        self.meter.beat();
         let stopping = self.health.stopping();
         if stopping {
             self.told.store(true, Ordering::Release);
@@ -90,6 +92,14 @@ impl Context {
             true => Err(StageError::Stopped(Stop::Cancelled)),
             false => Ok(()),
         }
+    }
+
+    /// Whether calls hang that have used up the time that the job allows ([`PipelineSettings::stall_timeout`]): then a
+    /// [watched](Opening::watched) worker makes no more of them, and accounts for what is left to do as not done.
+    ///
+    /// [`PipelineSettings::stall_timeout`]: crate::PipelineSettings::stall_timeout
+    pub fn has_given_up(&self) -> bool {
+        self.health.has_given_up()
     }
 
     /// A number that the report shows under this name.
@@ -149,6 +159,41 @@ impl Opening<'_> {
         &mut self,
         make: impl FnOnce(&mut Endpoints<'_>) -> Result<A, StageError>,
     ) -> Result<(), StageError> {
+        let (actor, post) = self.post(make)?;
+        self.workers.push(Worker {
+            actor: Box::new(actor),
+            post,
+            slot: None,
+            replaced: Arc::default(),
+        });
+        Ok(())
+    }
+
+    /// As [`worker`](Opening::worker), for a worker whose calls may never come back.
+    ///
+    /// # Errors
+    /// What `make` returns.
+    pub fn watched<W: Watched>(
+        &mut self,
+        make: impl FnOnce(&mut Endpoints<'_>) -> Result<W, StageError>,
+    ) -> Result<(), StageError> {
+        let (worker, post) = self.post(make)?;
+        let replaced = Arc::default();
+        let watch = Watch::new(Box::new(worker), &replaced);
+        self.workers.push(Worker {
+            post,
+            slot: Some(watch.slot()),
+            actor: Box::new(watch),
+            replaced,
+        });
+        Ok(())
+    }
+
+    /// Makes a worker, and its place in the run.
+    fn post<W>(
+        &self,
+        make: impl FnOnce(&mut Endpoints<'_>) -> Result<W, StageError>,
+    ) -> Result<(W, Post), StageError> {
         let meter = Arc::new(WorkerMeter::new(
             &self.context.meter,
             self.workers.len(),
@@ -170,7 +215,7 @@ impl Opening<'_> {
             inlets: Vec::new(),
             leases: Vec::new(),
         };
-        let actor = Box::new(make(&mut endpoints)?);
+        let worker = make(&mut endpoints)?;
         let Endpoints {
             inlets, mut leases, ..
         } = endpoints;
@@ -178,15 +223,14 @@ impl Opening<'_> {
         leases.extend(error_leases);
         // Only now: a worker that could not be made is not waited for.
         leases.iter().for_each(|ledger| ledger.add_producer());
-        self.workers.push(Worker {
-            actor,
+        let post = Post {
             meter,
             witness,
             told: Arc::clone(&self.context.told),
             inlets,
             leases,
-        });
-        Ok(())
+        };
+        Ok((worker, post))
     }
 
     /// Registers something that acts on the verdict when the run is over.
@@ -201,11 +245,11 @@ impl Opening<'_> {
             return Some("it was opened without any worker".to_owned());
         }
         let reads = |edge: &&WiredEdge| {
-            let mut inlets = self.workers.iter().flat_map(|worker| &worker.inlets);
+            let mut inlets = self.workers.iter().flat_map(|worker| &worker.post.inlets);
             inlets.any(|(ledger, _)| Arc::ptr_eq(ledger, &edge.ledger))
         };
         let feeds = |edge: &&WiredEdge| {
-            let mut leases = self.workers.iter().flat_map(|worker| &worker.leases);
+            let mut leases = self.workers.iter().flat_map(|worker| &worker.post.leases);
             leases.any(|ledger| Arc::ptr_eq(ledger, &edge.ledger))
         };
         let inputs = declaration.inputs.iter().zip(&self.wiring.inputs);

@@ -223,34 +223,34 @@ impl<T: Message> Fan<T> {
         let mut wanted = false;
         for consumer in others {
             if consumer.is_wanted() {
-                wanted |= deliver(consumer, message.clone(), blocked)?;
+                wanted |= self.deliver(consumer, message.clone(), blocked)?;
             }
         }
-        wanted |= deliver(last, message, blocked)?;
+        wanted |= self.deliver(last, message, blocked)?;
         Ok(wanted)
     }
-}
 
-/// Sends to one consumer; says whether it wanted the message.
-fn deliver<T: Message>(
-    consumer: &EdgeSender<T>,
-    message: T,
-    blocked: &mut Duration,
-) -> Result<bool, Stop> {
-    let outcome = match consumer.try_send(message) {
-        Ok(None) => Ok(()),
-        Ok(Some(full)) => {
-            let since = Instant::now();
-            let outcome = consumer.send_blocked(full);
-            *blocked += since.elapsed();
-            outcome
+    /// Sends to one consumer; says whether it wanted the message.
+    fn deliver(
+        &self,
+        consumer: &EdgeSender<T>,
+        message: T,
+        blocked: &mut Duration,
+    ) -> Result<bool, Stop> {
+        let outcome = match consumer.try_send(message) {
+            Ok(None) => Ok(()),
+            Ok(Some(full)) => {
+                let (outcome, length) = self.meter.while_blocked(|| consumer.send_blocked(full));
+                *blocked += length;
+                outcome
+            }
+            Err(stop) => Err(stop),
+        };
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(Stop::Enough) => Ok(false),
+            Err(stop) => Err(stop),
         }
-        Err(stop) => Err(stop),
-    };
-    match outcome {
-        Ok(()) => Ok(true),
-        Err(Stop::Enough) => Ok(false),
-        Err(stop) => Err(stop),
     }
 }
 

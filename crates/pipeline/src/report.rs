@@ -11,7 +11,7 @@ use crate::edge::LedgerFigures;
 use crate::fault::Fault;
 use crate::limit::{self, Limit};
 use crate::meter::{Intervals, StageMeter};
-use crate::{ErrorCount, Outcome, Verdict};
+use crate::{Stall, ErrorCount, Outcome, Verdict};
 
 /// The version of the report's form. It changes when a field changes its meaning or goes; new fields do not change it.
 pub const REPORT_SCHEMA: u32 = 1;
@@ -42,6 +42,9 @@ pub struct RunReport {
     pub stages: Vec<StageReport>,
     /// The channels between them.
     pub edges: Vec<EdgeReport>,
+    /// What did not come back in time, with the threads that were left behind.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stalls: Vec<Stall>,
     /// Which stage held the run back, if one did.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit: Option<Limit>,
@@ -161,6 +164,7 @@ impl RunReport {
         fault: Option<Fault>,
         stages: Vec<StageReport>,
         edges: Vec<EdgeReport>,
+        stalls: Vec<Stall>,
     ) -> RunReport {
         RunReport {
             schema: REPORT_SCHEMA,
@@ -174,6 +178,7 @@ impl RunReport {
             limit: limit::find(&stages, &edges),
             stages,
             edges,
+            stalls,
         }
     }
 

@@ -3,21 +3,28 @@
 //! One thing must stay true: what is published under a final name was decided on after *every* stage had ended and
 //! every sink had prepared.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, RecvTimeoutError};
+use crossbeam::channel::{self, Receiver, Sender};
 
+use crate::crew::{Crew, PostId};
 use crate::error_record::ErrorCount;
 use crate::fault::{Fault, FaultKind, Health};
 use crate::monitor::{Monitor, Monitored};
 use crate::outcome::StageErrors;
 use crate::report::RunReport;
+use crate::stall::{Stalled, Stalls};
+use crate::watchdog::Watchdog;
 use crate::wiring::{open, wire};
-use crate::worker::{Ending, UNTOLD, Worker, discard, panic_message, work};
+use crate::worker::{Ending, UNTOLD, panic_message};
 use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, Verdict};
+
+/// How long to listen for the end of a worker before looking whether the run is stopping.
+const LISTEN: Duration = Duration::from_millis(50);
 
 /// A job that was started.
 ///
@@ -27,9 +34,15 @@ pub struct Run {
     job: String,
     run_id: String,
     started: jiff::Timestamp,
-    threads: Vec<(usize, JoinHandle<Ending>)>,
-    /// Cancels the run when its time is up; says whether it did.
-    timer: Option<JoinHandle<bool>>,
+    crew: Arc<Crew>,
+    /// The posts whose end was not heard of yet.
+    posts: BTreeSet<PostId>,
+    endings: Receiver<(PostId, Ending)>,
+    /// Ends when the sender goes.
+    watchdog: Option<(Sender<()>, JoinHandle<()>)>,
+    /// Set if the run was stopped because its time was up.
+    timed_out: Arc<OnceLock<()>>,
+    stop_timeout: Duration,
     /// It never started, or whoever started it let go of it: then it is cancelled, however well its stages ended.
     abandoned: bool,
     publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
@@ -44,86 +57,64 @@ impl Run {
         let opened = open(job.graph, &edges, &health);
         // From here on the stages alone hold the channels' ends, so that channels close when stages end.
         drop(edges);
+        let monitored = Arc::new(Monitored {
+            health: Arc::clone(&health),
+            began,
+            elapsed: OnceLock::new(),
+            stalls: Stalls::default(),
+            stages: opened.stages,
+            edges: monitored_edges,
+        });
+        let (ended, endings) = channel::unbounded();
         let mut run = Run {
-            monitor: Monitor {
-                inner: Arc::new(Monitored {
-                    health: Arc::clone(&health),
-                    began,
-                    elapsed: OnceLock::new(),
-                    stages: opened.stages,
-                    edges: monitored_edges,
-                }),
-            },
+            crew: Arc::new(Crew::new(&monitored, ended)),
+            monitor: Monitor { inner: monitored },
             job: job.name,
             run_id: run_id(started),
             started,
-            threads: Vec::with_capacity(opened.workers.len()),
-            timer: None,
+            posts: BTreeSet::new(),
+            endings,
+            watchdog: None,
+            timed_out: Arc::default(),
+            stop_timeout: job.settings.stop_timeout.duration(),
             abandoned: health.stopping(),
             publishers: opened.publishers,
         };
-        if run.abandoned {
-            for (stage, worker) in opened.workers {
-                discard(worker.actor, &run.monitor.inner.stages[stage].name, &health);
+        let mut watchdog = Watchdog::new(&run.monitor.inner, &run.crew, &job.settings);
+        for (number, (stage, worker)) in opened.workers.into_iter().enumerate() {
+            let post = PostId {
+                stage,
+                worker: number,
+            };
+            if run.abandoned {
+                run.crew.discard(post, worker);
+                continue;
             }
-            return run;
+            watchdog.watch(post, &worker);
+            run.posts.insert(post);
+            run.crew.start(post, worker);
         }
-        // Nothing is sent: the channel closes when the last of its senders goes.
-        let (alive, running) = channel::bounded(0);
-        for (stage, worker) in opened.workers {
-            run.spawn(stage, worker, alive.clone());
-        }
-        if let Some(limit) = job.settings.max_runtime {
-            run.timer = run.start_timer(limit.duration(), running);
+        if !run.abandoned {
+            run.start_watchdog(watchdog);
         }
         run
     }
 
-    fn spawn(&mut self, stage: usize, worker: Worker, alive: channel::Sender<()>) {
-        let inner = Arc::clone(&self.monitor.inner);
-        let name = inner.stages[stage].name.clone();
-        let thread = thread::Builder::new().name(name.clone()).spawn(move || {
-            let ending = work(worker, &inner.stages[stage].name, &inner.health);
-            drop(alive);
-            ending
-        });
+    fn start_watchdog(&mut self, watchdog: Watchdog) {
+        let (alive, over) = channel::bounded(0);
+        let timed_out = Arc::clone(&self.timed_out);
+        let thread = thread::Builder::new()
+            .name("watchdog".to_owned())
+            .spawn(move || watchdog.run(&over, &timed_out));
         match thread {
-            Ok(thread) => self.threads.push((stage, thread)),
+            Ok(thread) => self.watchdog = Some((alive, thread)),
+            // The run could hang, or outlast its limit: better none at all.
             Err(error) => self.monitor.inner.health.record(Fault {
-                stage: name,
+                stage: "watchdog".to_owned(),
                 kind: FaultKind::Open,
                 message: format!("cannot start a thread: {error}"),
             }),
         }
-    }
-
-    fn start_timer(
-        &self,
-        limit: Duration,
-        running: channel::Receiver<()>,
-    ) -> Option<JoinHandle<bool>> {
-        // A limit beyond what the clock can tell is none.
-        let deadline = self.monitor.inner.began.checked_add(limit)?;
-        let health = Arc::clone(&self.monitor.inner.health);
-        let timer = thread::Builder::new()
-            .name("max_runtime".to_owned())
-            .spawn(move || {
-                let timed_out = running.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout);
-                if timed_out {
-                    health.stop();
-                }
-                timed_out
-            });
-        // Without its timer the run could outlast its limit: better none at all.
-        timer
-            .inspect_err(|error| {
-                self.monitor.inner.health.record(Fault {
-                    stage: "max_runtime".to_owned(),
-                    kind: FaultKind::Open,
-                    message: format!("cannot start a thread: {error}"),
-                });
-            })
-            .ok()
     }
 
     /// Identifies the run in its report and its outputs.
@@ -137,23 +128,27 @@ impl Run {
     }
 
     /// Waits until every stage has ended, publishes, and reports.
+    ///
+    /// Threads inside calls that do not come back are not waited for: those that the watchdog replaced, and, once the run
+    /// is stopping, all that have not ended within `stop_timeout`. [`RunReport::stalls`] names them. They hold no ports,
+    /// and end when their calls do.
     pub fn wait(mut self) -> RunReport {
         self.finish()
     }
 
     fn finish(&mut self) -> RunReport {
         let health = Arc::clone(&self.monitor.inner.health);
-        let mut cut = None;
-        for (stage, thread) in self.threads.drain(..) {
-            // The thread itself catches every panic, so joining cannot fail.
-            if thread.join().unwrap_or(Ending::Cut) == Ending::Cut {
-                cut.get_or_insert(stage);
-            }
+        let mut cut = self.hear_endings();
+        let left: Vec<PostId> = std::mem::take(&mut self.posts).into_iter().collect();
+        cut = cut.or(left.first().map(|post| post.stage));
+        if let Some((alive, watchdog)) = self.watchdog.take() {
+            drop(alive);
+            // It makes no calls, so it ends at once; should it have panicked, the run is over all the same.
+            let _ = watchdog.join();
         }
-        let timed_out = self
-            .timer
-            .take()
-            .is_some_and(|timer| timer.join().unwrap_or(false));
+        self.note_left(&left);
+        self.crew.join(&left);
+        let timed_out = self.timed_out.get().is_some();
         let elapsed = self.monitor.inner.began.elapsed();
         let elapsed = *self.monitor.inner.elapsed.get_or_init(|| elapsed);
         self.audit(cut);
@@ -178,7 +173,49 @@ impl Run {
             health.fault(),
             self.monitor.stages(),
             self.monitor.edges(),
+            self.monitor.stalls(),
         )
+    }
+
+    /// Waits for the posts to end; once the run stops, not longer than its deadline. Returns the first stage that was
+    /// cut.
+    fn hear_endings(&mut self) -> Option<usize> {
+        let health = Arc::clone(&self.monitor.inner.health);
+        let mut cut: Option<usize> = None;
+        let mut deadline = None;
+        while !self.posts.is_empty() {
+            if health.stopping() && deadline.is_none() {
+                deadline = Instant::now().checked_add(self.stop_timeout);
+            }
+            match self.endings.recv_timeout(LISTEN) {
+                Ok((post, ending)) => {
+                    self.posts.remove(&post);
+                    if ending == Ending::Cut {
+                        cut = Some(cut.map_or(post.stage, |stage| stage.min(post.stage)));
+                    }
+                }
+                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => break,
+                Err(_) => {}
+            }
+        }
+        cut
+    }
+
+    /// Names the threads that the run ends without.
+    fn note_left(&self, left: &[PostId]) {
+        let monitored = &self.monitor.inner;
+        for post in left {
+            let (operation, subject) = self.crew.call_of(*post).unwrap_or(("work", Vec::new()));
+            let stalled = Stalled {
+                stage: &monitored.stages[post.stage].name,
+                operation,
+                subject: &subject,
+                given_up: true,
+                length: self.stop_timeout,
+            };
+            let noticed = monitored.began.elapsed();
+            monitored.stalls.add(&stalled, noticed, Arc::default());
+        }
     }
 
     /// Puts on record what no stage admitted: losses that nobody caused are the framework's own to report.
@@ -271,7 +308,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if !self.threads.is_empty() || !self.publishers.is_empty() {
+        if !self.posts.is_empty() || !self.publishers.is_empty() {
             self.abandoned = true;
             self.monitor.inner.health.stop();
             self.finish();

@@ -12,11 +12,22 @@ use crate::edge::Ledger;
 use crate::fault::{Fault, FaultKind, Health};
 use crate::meter::WorkerMeter;
 use crate::port::{InletProgress, Witness};
+use crate::watch::WatchedSlot;
 use crate::{Actor, StageError, Stop};
 
 /// A worker that waits for its thread.
 pub(crate) struct Worker {
     pub(crate) actor: Box<dyn Actor>,
+    pub(crate) post: Post,
+    /// Where the watchdog finds it while it is inside a call, if its calls are watched.
+    pub(crate) slot: Option<Arc<dyn WatchedSlot>>,
+    /// Another thread went on in its place.
+    pub(crate) replaced: Arc<AtomicBool>,
+}
+
+/// A worker's place in its run. Whoever replaces the worker takes it over.
+#[derive(Clone)]
+pub(crate) struct Post {
     pub(crate) meter: Arc<WorkerMeter>,
     pub(crate) witness: Arc<Witness>,
     pub(crate) told: Arc<AtomicBool>,
@@ -34,18 +45,26 @@ pub(crate) enum Ending {
     Cut,
 }
 
-/// The life of one worker's thread.
-pub(crate) fn work(worker: Worker, stage: &str, health: &Health) -> Ending {
+/// The life of one worker's thread. Nothing comes of one that was replaced: its post is another thread's.
+pub(crate) fn work(worker: Worker, stage: &str, health: &Health) -> Option<Ending> {
     let Worker {
         mut actor,
+        post,
+        replaced,
+        ..
+    } = worker;
+    let Post {
         meter,
         witness,
         told,
         inlets,
         leases,
-    } = worker;
+    } = post;
     meter.start();
     let result = catch_unwind(AssertUnwindSafe(|| actor.run()));
+    if replaced.load(Ordering::Acquire) {
+        return None;
+    }
     meter.stop();
     let ending = match result {
         // What came of it after it had lost input or output, or had heard of the stop, is a consequence, whatever it says.
@@ -82,7 +101,7 @@ pub(crate) fn work(worker: Worker, stage: &str, health: &Health) -> Ending {
     }
     // Only now do the ports go, and neighbours see channels close: the ledgers and the fault are already on record.
     discard(actor, stage, health);
-    ending
+    Some(ending)
 }
 
 const UNREAD: &str = "it ended before its input did, and did not say that it had enough";

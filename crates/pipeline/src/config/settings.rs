@@ -4,6 +4,7 @@
 //! kinds' options are.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -23,6 +24,15 @@ pub struct PipelineSettings {
     pub capacity_bytes: ByteSize,
     /// The time after which a run is cancelled.
     pub max_runtime: Option<Period>,
+    /// How long a call of the system may take before it is given up and its thread replaced: 30 s
+    /// when unset.
+    pub stall_after: Period,
+    /// How long no call may come back, while some are under way, before no further ones are made:
+    /// 2 min when unset.
+    pub stall_timeout: Period,
+    /// How long a run that was stopped waits for its threads before it ends without them: 10 s when
+    /// unset.
+    pub stop_timeout: Period,
 }
 
 impl Default for PipelineSettings {
@@ -32,6 +42,9 @@ impl Default for PipelineSettings {
             capacity: 16,
             capacity_bytes: ByteSize::from_mib(8),
             max_runtime: None,
+            stall_after: Period::new(Duration::from_secs(30)),
+            stall_timeout: Period::new(Duration::from_secs(120)),
+            stop_timeout: Period::new(Duration::from_secs(10)),
         }
     }
 }
@@ -52,6 +65,9 @@ pub(super) struct PipelineTable {
     capacity: Option<Capacity>,
     capacity_bytes: Option<CapacityBytes>,
     max_runtime: Option<MaxRuntime>,
+    stall_after: Option<StallLimit>,
+    stall_timeout: Option<StallLimit>,
+    stop_timeout: Option<Period>,
 }
 
 impl From<PipelineTable> for PipelineSettings {
@@ -66,6 +82,9 @@ impl From<PipelineTable> for PipelineSettings {
                 .capacity_bytes
                 .map_or(default.capacity_bytes, |capacity| capacity.0),
             max_runtime: table.max_runtime.map(|period| period.0),
+            stall_after: table.stall_after.map_or(default.stall_after, |it| it.0),
+            stall_timeout: table.stall_timeout.map_or(default.stall_timeout, |it| it.0),
+            stop_timeout: table.stop_timeout.unwrap_or(default.stop_timeout),
         }
     }
 }
@@ -78,6 +97,13 @@ pub(super) struct CapacityBytes(pub(super) ByteSize);
 
 /// A length of time that is not zero, for with that a run would end before it starts.
 struct MaxRuntime(Period);
+
+/// How long a call may hang. A short limit would take a busy disk for a dead one.
+struct StallLimit(Period);
+
+impl StallLimit {
+    const LEAST: Period = Period::new(Duration::from_millis(100));
+}
 
 impl<'de> Deserialize<'de> for Capacity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -108,6 +134,18 @@ impl<'de> Deserialize<'de> for MaxRuntime {
         if period == Period::default() {
             return Err(de::Error::custom(
                 "a run needs more time than none; leave the key out for no limit",
+            ));
+        }
+        Ok(Self(period))
+    }
+}
+
+impl<'de> Deserialize<'de> for StallLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let period = Period::deserialize(deserializer)?;
+        if period < StallLimit::LEAST {
+            return Err(de::Error::custom(
+                "calls of the system take their time; it starts at 100ms",
             ));
         }
         Ok(Self(period))
