@@ -11,7 +11,7 @@ use crate::edge::LedgerFigures;
 use crate::fault::Fault;
 use crate::limit::{self, Limit};
 use crate::meter::{Intervals, StageMeter};
-use crate::{Stall, ErrorCount, Outcome, Verdict};
+use crate::{ErrorCount, Outcome, Stall, Verdict};
 
 /// The version of the report's form. It changes when a field changes its meaning or goes; new fields do not change it.
 pub const REPORT_SCHEMA: u32 = 1;

@@ -24,12 +24,12 @@ pub trait Watched: Send + Sized + 'static {
     /// As [`Actor::run`].
     fn run(worker: &mut Watch<Self>) -> Result<(), StageError>;
 
-    /// What the call under way does, and to what: `("stat", b"/mnt/a/b")`. `step` is the last that the call
-    /// [told](Pulse::step), 0 if it told none.
-    fn call(&self, step: u64) -> (&'static str, Vec<u8>);
+    /// What the call under way does, and to what: `("stat", b"/mnt/a/b")`. So many of its steps are
+    /// [done](Pulse::done), 0 if it tells none.
+    fn call(&self, done: u64) -> (&'static str, Vec<u8>);
 
     /// The call under way is not waited for any longer. Whatever was given to it is lost.
-    fn give_up(&mut self, step: u64);
+    fn give_up(&mut self, done: u64);
 }
 
 /// A worker whose calls are watched. It stands for the worker itself, but inside a call.
@@ -111,15 +111,15 @@ impl<T> Drop for Watch<T> {
 /// Says how a watched call gets on.
 #[derive(Debug, Default)]
 pub struct Pulse {
-    step: AtomicU64,
+    done: AtomicU64,
     beats: AtomicU64,
 }
 
 impl Pulse {
-    /// The call comes to its next step. Steps are numbered as the worker likes; two in a row must differ.
+    /// So many steps of the call are done.
     #[inline]
-    pub fn step(&self, step: u64) {
-        self.step.store(step, Ordering::Relaxed);
+    pub fn done(&self, steps: u64) {
+        self.done.store(steps, Ordering::Relaxed);
     }
 
     /// The call waits for something that is no call of the system, and would notice being cancelled.
@@ -153,7 +153,7 @@ impl<T> Slot<T> {
         let mut inside = self.lock();
         inside.calls += 1;
         inside.worker = worker;
-        self.pulse.step(0);
+        self.pulse.done(0);
     }
 
     fn leave(&self) -> Option<Box<T>> {
@@ -171,7 +171,7 @@ pub(crate) struct Sample {
     /// Whether a call is under way.
     pub(crate) inside: bool,
     calls: u64,
-    step: u64,
+    done: u64,
     beats: u64,
 }
 
@@ -180,7 +180,7 @@ impl Sample {
     pub(crate) fn has_progress_since(&self, before: &Sample) -> bool {
         let progress = |sample: &Sample| {
             let completed = sample.calls - u64::from(sample.inside);
-            (completed, sample.step, sample.beats)
+            (completed, sample.done, sample.beats)
         };
         progress(self) != progress(before)
     }
@@ -215,7 +215,7 @@ impl<T: Watched> Slot<T> {
         Sample {
             inside: inside.worker.is_some(),
             calls: inside.calls,
-            step: self.pulse.step.load(Ordering::Relaxed),
+            done: self.pulse.done.load(Ordering::Relaxed),
             beats: self.pulse.beats.load(Ordering::Relaxed),
         }
     }
@@ -230,7 +230,7 @@ impl<T: Watched> WatchedSlot for Slot<T> {
         let inside = self.lock();
         let unmoved = self.sample_of(&inside) == seen;
         let worker = inside.worker.as_ref().filter(|_| unmoved);
-        worker.map(|worker| worker.call(seen.step))
+        worker.map(|worker| worker.call(seen.done))
     }
 
     fn seize(&self, seen: Sample) -> Option<Seized> {
@@ -241,8 +241,8 @@ impl<T: Watched> WatchedSlot for Slot<T> {
         let mut worker = inside.worker.take()?;
         self.replaced.store(true, Ordering::Release);
         drop(inside);
-        let (operation, subject) = worker.call(seen.step);
-        worker.give_up(seen.step);
+        let (operation, subject) = worker.call(seen.done);
+        worker.give_up(seen.done);
         let replaced = Arc::default();
         let watch = Watch::new(worker, &replaced);
         Some(Seized {

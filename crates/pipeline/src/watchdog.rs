@@ -57,6 +57,14 @@ struct WatchedStage {
     stalled: Option<Arc<AtomicBool>>,
 }
 
+impl WatchedStage {
+    fn comes_back(&mut self) {
+        if let Some(returned) = self.stalled.take() {
+            returned.store(true, Ordering::Release);
+        }
+    }
+}
+
 impl Watchdog {
     pub(crate) fn new(
         monitored: &Arc<Monitored>,
@@ -108,7 +116,7 @@ impl Watchdog {
                 .map(|deadline| deadline.saturating_duration_since(Instant::now()));
             match over.recv_timeout(left.map_or(tick, |left| left.min(tick))) {
                 Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
             if left.is_some_and(|left| left <= tick) {
                 let _ = timed_out.set(());
@@ -119,6 +127,11 @@ impl Watchdog {
             if !self.monitored.health.stopping() {
                 self.look_at_calls(tick);
                 self.look_at_stages(tick);
+            }
+        }
+        for stage in &mut self.stages {
+            if !stage.posts.iter().any(|post| post.meter.is_at_work()) {
+                stage.comes_back();
             }
         }
     }
@@ -194,9 +207,7 @@ impl Watchdog {
             if beats != stage.beats || !at_work {
                 stage.beats = beats;
                 stage.still = Duration::ZERO;
-                if let Some(returned) = stage.stalled.take() {
-                    returned.store(true, Ordering::Release);
-                }
+                stage.comes_back();
                 continue;
             }
             stage.still += tick;

@@ -9,6 +9,7 @@ mod conduct;
 mod failure;
 mod flow;
 mod graph;
+mod hanging;
 mod metering;
 mod publishing;
 mod stopping;
