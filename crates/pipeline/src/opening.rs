@@ -3,8 +3,13 @@
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel;
 
 use crate::config::ThreadSetting;
 use crate::declare::{Declaration, InputPort, OutputPort};
@@ -13,6 +18,7 @@ use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::{Counter, StageMeter, WorkerMeter};
 use crate::port::{Fan, InletProgress, Witness};
+use crate::stall::{Stalled, Stalls};
 use crate::watch::{Watch, Watched};
 use crate::worker::{Post, Worker};
 use crate::{
@@ -118,11 +124,20 @@ impl Context {
     }
 }
 
+/// How long to wait for calls that are made before there are threads to watch.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience<'a> {
+    pub(crate) began: Instant,
+    pub(crate) stall_after: Duration,
+    pub(crate) stalls: &'a Stalls,
+}
+
 /// What [`Kind::open`](crate::Kind::open) works with.
 pub struct Opening<'a> {
     pub(crate) context: Context,
     pub(crate) threads: ThreadSetting,
     pub(crate) resources: &'a Resources,
+    pub(crate) patience: Patience<'a>,
     pub(crate) wiring: Wiring<'a>,
     pub(crate) tally: Arc<ErrorTally>,
     pub(crate) workers: Vec<Worker>,
@@ -149,6 +164,52 @@ impl Opening<'_> {
         make: impl FnOnce() -> Result<T, StageError>,
     ) -> Result<Arc<T>, StageError> {
         self.resources.get_or_init(make)
+    }
+
+    /// Makes a call that may not come back, on a thread of its own; `None` if it does not within
+    /// [`PipelineSettings::stall_after`](crate::PipelineSettings::stall_after). It is in the report then, as `operation`
+    /// on `subject`, and its thread is left.
+    ///
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn attempt<R: Send + 'static>(
+        &self,
+        operation: &'static str,
+        subject: &[u8],
+        call: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<Option<R>, StageError> {
+        let (done, answer) = channel::bounded(1);
+        let returned = Arc::new(AtomicBool::new(false));
+        let late = Arc::clone(&returned);
+        let call = move || {
+            let result = catch_unwind(AssertUnwindSafe(call));
+            late.store(true, Ordering::Release);
+            // Nobody listens to a late answer.
+            let _ = done.send(result);
+        };
+        thread::Builder::new()
+            .name(self.context.stage.to_string())
+            .spawn(call)
+            .map_err(|error| StageError::failed(format!("cannot start a thread: {error}")))?;
+        let Patience {
+            began,
+            stall_after,
+            stalls,
+        } = self.patience;
+        match answer.recv_timeout(stall_after) {
+            Ok(result) => result.map(Some).map_err(|panic| resume_unwind(panic)),
+            Err(_) => {
+                let stalled = Stalled {
+                    stage: &self.context.stage,
+                    operation,
+                    subject,
+                    given_up: true,
+                    length: stall_after,
+                };
+                stalls.add(&stalled, began.elapsed(), returned);
+                Ok(None)
+            }
+        }
     }
 
     /// Adds a worker, which gets a thread of its own. `make` takes its ports from the endpoints and keeps them.

@@ -15,6 +15,7 @@ use crate::crew::{Crew, PostId};
 use crate::error_record::ErrorCount;
 use crate::fault::{Fault, FaultKind, Health};
 use crate::monitor::{Monitor, Monitored};
+use crate::opening::Patience;
 use crate::outcome::StageErrors;
 use crate::report::RunReport;
 use crate::stall::{Stalled, Stalls};
@@ -54,14 +55,20 @@ impl Run {
         let began = Instant::now();
         let health = Arc::new(Health::new(cancel.clone()));
         let (edges, monitored_edges) = wire(&job.graph);
-        let opened = open(job.graph, &edges, &health);
+        let stalls = Stalls::default();
+        let patience = Patience {
+            began,
+            stall_after: job.settings.stall_after.duration(),
+            stalls: &stalls,
+        };
+        let opened = open(job.graph, &edges, &health, patience);
         // From here on the stages alone hold the channels' ends, so that channels close when stages end.
         drop(edges);
         let monitored = Arc::new(Monitored {
             health: Arc::clone(&health),
             began,
             elapsed: OnceLock::new(),
-            stalls: Stalls::default(),
+            stalls,
             stages: opened.stages,
             edges: monitored_edges,
         });

@@ -180,7 +180,7 @@ impl Sample {
     pub(crate) fn has_progress_since(&self, before: &Sample) -> bool {
         let progress = |sample: &Sample| {
             let completed = sample.calls - u64::from(sample.inside);
-            (completed, sample.done, sample.beats)
+            (completed, sample.done)
         };
         progress(self) != progress(before)
     }

@@ -8,7 +8,7 @@ use crate::fault::{Fault, FaultKind, Health};
 use crate::graph::{Graph, GraphStage};
 use crate::meter::StageMeter;
 use crate::monitor::{MonitoredEdge, MonitoredStage};
-use crate::opening::{Context, Resources, WiredEdge, Wiring};
+use crate::opening::{Context, Patience, Resources, WiredEdge, Wiring};
 use crate::worker::{Worker, panic_message};
 use crate::{Opening, PublishOrder, Publisher};
 
@@ -46,7 +46,12 @@ pub(crate) struct Opened {
 }
 
 /// Opens the stages in the order in which messages travel, up to the first that fails; its fault is on record then.
-pub(crate) fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
+pub(crate) fn open(
+    graph: Graph,
+    edges: &Edges,
+    health: &Arc<Health>,
+    patience: Patience<'_>,
+) -> Opened {
     let mut outputs: Vec<Wiring<'_>> = graph
         .stages
         .iter()
@@ -102,6 +107,7 @@ pub(crate) fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened 
             },
             threads,
             resources: &resources,
+            patience,
             wiring,
             tally: Arc::clone(&tally),
             workers: Vec::new(),

@@ -16,7 +16,8 @@ use crate::{Entries, Fields, Handle, Identity, Metadata, Name};
 /// A way to read directories and metadata.
 ///
 /// An error carries what the system said ([`io::Error::raw_os_error`]) or a
-/// [`Fault`](crate::Fault). Interrupted calls are repeated up to three times.
+/// [`Fault`](crate::Fault). Calls that were interrupted, or told to try again, are
+/// repeated up to three times.
 pub trait Backend: Send + Sync + Debug {
     /// The name that [`BackendChoice`] has for this backend.
     fn name(&self) -> &'static str;

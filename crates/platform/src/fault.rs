@@ -26,6 +26,16 @@ pub enum Fault {
     /// A directory's buffer broke the format that the kernel promises.
     #[error("the system returned a malformed directory")]
     Malformed,
+    /// A call has not come back in time and is not waited for any longer, or was not made because
+    /// others to the same file system have not.
+    #[error("the file system does not answer")]
+    Stalled,
+    /// What was listed as something else is a directory, so nobody has looked into it.
+    #[error("listed as something else, and is a directory now: what is in it was not read")]
+    KindChanged,
+    /// A directory that is one of those above it.
+    #[error("the directory is one of those above it")]
+    Loop,
 }
 
 impl Fault {
@@ -38,6 +48,9 @@ impl Fault {
             Fault::NotRegular => "NOT_REGULAR",
             Fault::ReaddirLoop => "READDIR_LOOP",
             Fault::Malformed => "MALFORMED",
+            Fault::Stalled => "STALLED",
+            Fault::KindChanged => "KIND_CHANGED",
+            Fault::Loop => "LOOP",
         }
     }
 
@@ -55,6 +68,9 @@ impl From<Fault> for io::Error {
             Fault::Cancelled => io::ErrorKind::Interrupted,
             Fault::NotRegular => io::ErrorKind::InvalidInput,
             Fault::ReaddirLoop | Fault::Malformed => io::ErrorKind::InvalidData,
+            Fault::Stalled => io::ErrorKind::TimedOut,
+            Fault::KindChanged => io::ErrorKind::NotADirectory,
+            Fault::Loop => io::ErrorKind::Other,
         };
         io::Error::new(kind, fault)
     }

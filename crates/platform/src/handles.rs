@@ -38,7 +38,6 @@ pub struct Handles(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     backend: Arc<dyn Backend>,
-    leases: usize,
     state: Mutex<State>,
     /// Notified when a descriptor or a lease may have become free, if anybody waits for one.
     released: Condvar,
@@ -47,6 +46,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     cache: HandleCache,
+    /// Leases there are.
+    leases: usize,
     /// Leases taken.
     listing: usize,
     waiting: usize,
@@ -84,6 +85,7 @@ impl Handles {
         let budget = budget.max(MIN_BUDGET);
         let state = State {
             cache: HandleCache::new(budget),
+            leases: budget / 4,
             listing: 0,
             waiting: 0,
             opened: 0,
@@ -91,7 +93,6 @@ impl Handles {
         };
         Handles(Arc::new(Shared {
             backend,
-            leases: budget / 4,
             state: Mutex::new(state),
             released: Condvar::new(),
         }))
@@ -176,6 +177,15 @@ impl Handles {
         self.0.close(closing);
     }
 
+    /// Makes up for what a thread holds that is inside a call which does not come back: a lease, and
+    /// the descriptors of one opening. Others would wait for them for ever.
+    pub fn write_off(&self) {
+        self.0.release(|state| {
+            state.leases += 1;
+            state.cache.raise_budget(MIN_BUDGET);
+        });
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> HandleStats {
@@ -191,7 +201,7 @@ impl Handles {
 
     fn lease(&self, cancelled: &dyn Fn() -> bool) -> io::Result<Lease> {
         let mut state = self.0.lock();
-        while state.listing == self.0.leases {
+        while state.listing >= state.leases {
             self.0.wait(state);
             if cancelled() {
                 return Err(Fault::Cancelled.into());
@@ -319,6 +329,12 @@ impl Listing {
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.pinned
+    }
+
+    /// The open directory, for a call that may outlast the listing.
+    #[must_use]
+    pub fn shared_handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.pinned.handle)
     }
 
     /// Appends the next entries to `out`; false at the end. See [`Backend::read_names`].

@@ -2,24 +2,25 @@
 
 use std::io;
 
-/// How often a call is repeated that a signal interrupted. A network file system mounted with
-/// `intr` may answer `EINTR` for good, so not for ever.
-const INTERRUPTIONS: u32 = 3;
+/// How often a call is repeated that a signal interrupted, or whose answer is to try again. A network
+/// file system mounted with `intr` may answer `EINTR` for good, so not for ever.
+const REPETITIONS: u32 = 3;
 
-/// Makes a system call that returns a negative number on failure, again if a signal interrupted it.
+/// Makes a system call that returns a negative number on failure, again after `EINTR` and `EAGAIN`.
 #[inline]
 pub(crate) fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
-    let mut interruptions = 0;
+    let mut repetitions = 0;
     loop {
         // Negative is what does not fit.
         if let Ok(result) = usize::try_from(call()) {
             return Ok(result);
         }
         let error = io::Error::last_os_error();
-        if error.raw_os_error() != Some(libc::EINTR) || interruptions == INTERRUPTIONS {
+        let again = matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN));
+        if !again || repetitions == REPETITIONS {
             return Err(error);
         }
-        interruptions += 1;
+        repetitions += 1;
     }
 }
 
@@ -55,22 +56,18 @@ mod tests {
     #[test]
     fn interrupted_calls_are_repeated_a_few_times() {
         let mut calls = 0;
-        let mut interrupted = |until| {
+        let mut interrupted = |until, errno| {
             calls = 0;
             retry(|| {
                 calls += 1;
-                if calls <= until {
-                    fail_with(libc::EINTR)
-                } else {
-                    7
-                }
+                if calls <= until { fail_with(errno) } else { 7 }
             })
         };
-        assert_eq!(interrupted(3).unwrap(), 7);
-        assert_eq!(
-            interrupted(9).unwrap_err().raw_os_error(),
-            Some(libc::EINTR)
-        );
+        for errno in [libc::EINTR, libc::EAGAIN] {
+            assert_eq!(interrupted(3, errno).unwrap(), 7);
+            let error = interrupted(9, errno).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(errno));
+        }
         assert_eq!(calls, 4);
         assert_eq!(
             retry(|| fail_with(libc::EIO)).unwrap_err().raw_os_error(),

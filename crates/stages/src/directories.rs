@@ -2,12 +2,14 @@
 //!
 //! One thing must stay true: a run has one budget of descriptors, because the limit behind it is the process's.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use statline_pipeline::{Opening, StageError};
 use statline_platform::{
-    Backend, BackendChoice, Concurrency, Fields, Filesystem, Handles, default_budget, select,
+    Backend, BackendChoice, Concurrency, DirNode, Fields, Filesystem, Handles, default_budget,
+    select,
 };
 
 /// Shared through [`Opening::resource`] by all stages that open directories.
@@ -19,7 +21,14 @@ pub(crate) struct Directories {
     listers: AtomicUsize,
     /// What each stage that fetches metadata asks for.
     wishes: Mutex<Vec<Wish>>,
+    /// For each device, how many calls to it were given up and have not come back.
+    stuck: Mutex<HashMap<u64, usize>>,
+    /// Whether any call was ever given up; as a rule there is nothing to look up.
+    any_stuck: AtomicBool,
 }
+
+/// How many calls to one file system may hang before no more are made to it: each costs a thread, and `stall_after`.
+const STUCK_PER_DEVICE: usize = 16;
 
 /// What a `stat` stage will ask for of every name.
 #[derive(Clone)]
@@ -40,6 +49,8 @@ impl Directories {
                 threads: AtomicUsize::new(cores()),
                 listers: AtomicUsize::new(0),
                 wishes: Mutex::default(),
+                stuck: Mutex::default(),
+                any_stuck: AtomicBool::new(false),
             })
         })
     }
@@ -79,9 +90,63 @@ impl Directories {
         self.threads.fetch_max(threads, Ordering::Relaxed);
     }
 
+    /// Whether the file system of a directory has hung so often that nothing more is to be asked of it.
+    pub(crate) fn is_dead(&self, directory: &DirNode) -> bool {
+        self.any_stuck.load(Ordering::Relaxed)
+            && device_of(directory)
+                .is_some_and(|device| self.stuck().get(&device) >= Some(&STUCK_PER_DEVICE))
+    }
+
+    fn stuck(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many threads `auto` means.
     pub(crate) fn threads(&self) -> usize {
         self.threads.load(Ordering::Relaxed)
+    }
+}
+
+/// The device that a directory is on, or the nearest one above it of which that is known.
+fn device_of(directory: &DirNode) -> Option<u64> {
+    let mut above = directory.ancestors();
+    above.find_map(|node| node.identity().map(|identity| identity.device))
+}
+
+/// What a call that may hang takes along: it is dropped when the call has come back.
+pub(crate) struct Errand {
+    directories: Arc<Directories>,
+    /// The device that the call hangs on, once it was given up.
+    stuck_on: OnceLock<u64>,
+}
+
+impl Errand {
+    pub(crate) fn new(directories: &Arc<Directories>) -> Arc<Errand> {
+        Arc::new(Errand {
+            directories: Arc::clone(directories),
+            stuck_on: OnceLock::new(),
+        })
+    }
+
+    /// The call, made on `directory`, is given up. Makes up for what its thread holds.
+    pub(crate) fn give_up(&self, directory: &DirNode) {
+        let directories = &self.directories;
+        if let Some(device) = device_of(directory) {
+            *directories.stuck().entry(device).or_default() += 1;
+            let _ = self.stuck_on.set(device);
+        }
+        directories.any_stuck.store(true, Ordering::Relaxed);
+        directories.handles.write_off();
+    }
+}
+
+impl Drop for Errand {
+    fn drop(&mut self) {
+        if let Some(device) = self.stuck_on.get()
+            && let Some(count) = self.directories.stuck().get_mut(device)
+        {
+            *count -= 1;
+        }
     }
 }
 

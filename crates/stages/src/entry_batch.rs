@@ -21,6 +21,8 @@ pub enum DirectoryStatus {
     Failed,
     /// It was not read because the job leaves it out: too deep, another file system, a pseudo file system.
     Excluded,
+    /// It was gone before it could be read.
+    Vanished,
 }
 
 /// The end of a directory, in-band: nobody has to infer from the absence of errors that it was read whole.

@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod batch;
 mod cache;
 mod collect;
 mod csv;
+mod descent;
 mod directories;
 mod encode;
 mod entry_batch;
@@ -29,6 +31,7 @@ mod output_path;
 mod path_order;
 mod path_prefix;
 mod paths;
+mod reading;
 mod record_batch;
 mod registration;
 mod roots;

@@ -8,8 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use statline_pipeline::StageError;
-use statline_platform::{DirNode, Filesystem, Identity, Kind as EntryKind, NameBuf};
+use statline_pipeline::{Opening, StageError};
+use statline_platform::{DirNode, Fault, Filesystem, Identity, Kind as EntryKind, NameBuf};
 
 use crate::EnumerateConfig;
 use crate::directories::Directories;
@@ -32,10 +32,11 @@ pub(crate) enum First {
 }
 
 impl Roots {
-    /// Opens the roots. One that does not exist is an error; one that cannot be read is not yet.
+    /// Opens the roots. One that does not exist is an error; one that cannot be read, or does not answer, is not yet.
     pub(crate) fn open(
         config: &EnumerateConfig,
-        directories: &Directories,
+        directories: &Arc<Directories>,
+        stage: &Opening<'_>,
     ) -> Result<Roots, StageError> {
         // A nested root adds nothing where nothing keeps the outer one from reaching it.
         let unrestricted =
@@ -45,46 +46,88 @@ impl Roots {
             identities: Vec::new(),
             first: Vec::new(),
         };
-        for path in merge_roots(&config.roots, unrestricted) {
-            roots.add(path, directories)?;
+        let mut resolved = Vec::with_capacity(config.roots.len());
+        for root in &config.roots {
+            let path = root.as_path().to_owned();
+            let canonical =
+                stage.attempt("open", root.as_path().as_os_str().as_encoded_bytes(), {
+                    let path = path.clone();
+                    move || path.canonicalize().ok()
+                })?;
+            match canonical {
+                Some(canonical) => resolved.push((path, canonical)),
+                None => roots.first.push(stalled(&path)),
+            }
+        }
+        for path in merge_roots(resolved, unrestricted) {
+            let (place, shared) = (path.clone(), Arc::clone(directories));
+            let opened = stage.attempt("open", path.as_os_str().as_encoded_bytes(), move || {
+                open(&place, &shared)
+            })?;
+            match opened {
+                Some(opened) => roots.add(opened?, directories),
+                None => roots.first.push(stalled(&path)),
+            }
         }
         Ok(roots)
     }
 
-    fn add(&mut self, path: &Path, directories: &Directories) -> Result<(), StageError> {
-        let itself = NameBuf::new(b"").map_err(StageError::failed)?;
-        let error = match directories.handles.open_root(path) {
-            Ok(node) => {
-                if let Ok(filesystem) = Filesystem::of_path(path) {
-                    directories.note_filesystem(filesystem);
-                }
-                self.identities.extend(node.identity().copied());
-                self.first
-                    .push(First::Row(Arc::clone(&node), itself, EntryKind::Directory));
-                self.directories.push(node);
-                return Ok(());
+    fn add(&mut self, opened: OpenedRoot, directories: &Directories) {
+        self.first.extend(opened.first);
+        if let Some(node) = opened.directory {
+            if let Some(filesystem) = opened.filesystem {
+                directories.note_filesystem(filesystem);
             }
-            Err(error) => error,
-        };
-        let fatal =
-            |error: &io::Error| StageError::failed(format!("root {}: {error}", path.display()));
-        let found = std::fs::symlink_metadata(path).map_err(|error| fatal(&error))?;
-        let kind = entry_kind(found.file_type());
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(fatal(&error));
-        };
-        let name = NameBuf::new(name.as_encoded_bytes()).map_err(StageError::failed)?;
-        let parent = directories
-            .handles
-            .open_root(parent)
-            .map_err(|error| fatal(&error))?;
-        self.first.push(First::Row(parent, name, kind));
-        if kind == EntryKind::Directory {
-            self.first
-                .push(First::Unreadable(DirNode::root(path), error));
+            self.identities.extend(node.identity().copied());
+            self.directories.push(node);
         }
-        Ok(())
     }
+}
+
+/// A root that does not answer. It has no row: nothing is known of it.
+fn stalled(path: &Path) -> First {
+    First::Unreadable(DirNode::root(path), Fault::Stalled.into())
+}
+
+/// One root, opened.
+struct OpenedRoot {
+    directory: Option<Arc<DirNode>>,
+    filesystem: Option<Filesystem>,
+    first: Vec<First>,
+}
+
+fn open(path: &Path, directories: &Directories) -> Result<OpenedRoot, StageError> {
+    let itself = NameBuf::new(b"").map_err(StageError::failed)?;
+    let error = match directories.handles.open_root(path) {
+        Ok(node) => {
+            return Ok(OpenedRoot {
+                filesystem: Filesystem::of_path(path).ok(),
+                first: vec![First::Row(Arc::clone(&node), itself, EntryKind::Directory)],
+                directory: Some(node),
+            });
+        }
+        Err(error) => error,
+    };
+    let fatal = |error: &io::Error| StageError::failed(format!("root {}: {error}", path.display()));
+    let found = std::fs::symlink_metadata(path).map_err(|error| fatal(&error))?;
+    let kind = entry_kind(found.file_type());
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(fatal(&error));
+    };
+    let name = NameBuf::new(name.as_encoded_bytes()).map_err(StageError::failed)?;
+    let parent = directories
+        .handles
+        .open_root(parent)
+        .map_err(|error| fatal(&error))?;
+    let mut first = vec![First::Row(parent, name, kind)];
+    if kind == EntryKind::Directory {
+        first.push(First::Unreadable(DirNode::root(path), error));
+    }
+    Ok(OpenedRoot {
+        directory: None,
+        filesystem: None,
+        first,
+    })
 }
 
 #[cfg(unix)]

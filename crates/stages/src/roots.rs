@@ -124,21 +124,21 @@ impl JsonSchema for RootPath {
 }
 
 /// Leaves out what another root covers: the same directory named twice, and, if `nested` says so, a directory below
-/// another root. The order stays.
+/// another root. The order stays. Each root comes with what it resolves to.
 ///
 /// A root that does not exist is kept, so that opening it tells.
-pub(crate) fn merge_roots(roots: &[RootPath], nested: bool) -> Vec<&Path> {
-    let resolved: Vec<Option<PathBuf>> = roots
-        .iter()
-        .map(|root| root.0.canonicalize().ok())
-        .collect();
-    let covers = |other: usize, this: usize| match (&resolved[other], &resolved[this]) {
+pub(crate) fn merge_roots(roots: Vec<(PathBuf, Option<PathBuf>)>, nested: bool) -> Vec<PathBuf> {
+    let covers = |other: usize, this: usize| match (&roots[other].1, &roots[this].1) {
         (Some(a), Some(b)) if a == b => other < this,
         (Some(a), Some(b)) => nested && b.starts_with(a),
         _ => false,
     };
-    (0..roots.len())
-        .filter(|&this| !(0..roots.len()).any(|other| other != this && covers(other, this)))
-        .map(|this| roots[this].as_path())
+    let covered: Vec<bool> = (0..roots.len())
+        .map(|this| (0..roots.len()).any(|other| other != this && covers(other, this)))
+        .collect();
+    let roots = roots.into_iter().zip(covered);
+    roots
+        .filter(|(_, covered)| !covered)
+        .map(|((path, _), _)| path)
         .collect()
 }

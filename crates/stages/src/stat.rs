@@ -11,18 +11,18 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
-    Actor, Context, Counter, DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort,
-    Kind, Opening, Order, Outlet, OutputPort, Properties, Scope, StageError, Stop, ThreadSetting,
-    Threading,
+    Context, Counter, DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort, Kind,
+    Opening, Order, Outlet, OutputPort, Properties, Pulse, Scope, StageError, Stop, ThreadSetting,
+    Threading, Watch, Watched,
 };
 use statline_platform::{
-    Backend, DirNode, Fields, Filesystem, Kind as EntryKind, Metadata, Name, error_code,
-    is_cancelled,
+    Backend, DirNode, Fault, Fields, Filesystem, Kind as EntryKind, Metadata, Name, Pinned,
+    error_code, is_cancelled,
 };
 
-use crate::directories::{BackendSetting, Directories, Wish, backend};
+use crate::directories::{BackendSetting, Directories, Errand, Wish, backend};
 use crate::fields::StatFields;
-use crate::{EntryBatch, RecordBatch, Rows};
+use crate::{EntryBatch, RecordBatch};
 
 /// Options of `stat`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -83,22 +83,24 @@ impl Kind for Stat {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,
         };
-        let vanished = stage.context().counter("vanished");
+        let shared = Arc::new(Fetching {
+            fields: config.fields.to_fields(),
+            targets: config.targets,
+            vanished: stage.context().counter("vanished"),
+            context: stage.context().clone(),
+            backend,
+            directories,
+        });
         for _ in 0..threads {
-            let context = stage.context().clone();
-            stage.worker(|ends| {
+            stage.watched(|ends| {
                 Ok(StatWorker {
                     input: ends.input(&input),
                     out: ends.output(&output),
-                    fields: config.fields.to_fields(),
-                    targets: config.targets,
-                    backend: Arc::clone(&backend),
-                    directories: Arc::clone(&directories),
-                    context,
-                    vanished: vanished.clone(),
+                    errand: Errand::new(&shared.directories),
+                    shared: Arc::clone(&shared),
                     inode_order: HashMap::new(),
-                    order: Vec::new(),
-                    failed: Vec::new(),
+                    work: None,
+                    spare: Vec::new(),
                 })
             })?;
         }
@@ -106,58 +108,408 @@ impl Kind for Stat {
     }
 }
 
-struct StatWorker {
-    input: Inlet<EntryBatch>,
-    out: Outlet<RecordBatch>,
+/// What all workers of the stage share.
+struct Fetching {
     fields: Fields,
     targets: bool,
     backend: Arc<dyn Backend>,
     directories: Arc<Directories>,
     context: Context,
     vanished: Counter,
-    /// Whether a device likes to be asked in the order of inode numbers.
-    inode_order: HashMap<u64, bool>,
-    /// The entries of a group in the order in which they are asked for; kept for its memory.
-    order: Vec<u32>,
-    /// The entries of a batch that have no record; kept for its memory.
-    failed: Vec<u32>,
 }
 
-impl Actor for StatWorker {
-    fn run(&mut self) -> Result<(), StageError> {
-        while let Some(batch) = self.input.recv()? {
-            let records = self.stat_batch(batch)?;
-            if !records.is_empty() {
-                self.out.send(records)?;
+/// A worker of `stat`.
+struct StatWorker {
+    input: Inlet<EntryBatch>,
+    out: Outlet<RecordBatch>,
+    shared: Arc<Fetching>,
+    errand: Arc<Errand>,
+    /// Whether a device likes to be asked in the order of inode numbers.
+    inode_order: HashMap<u64, bool>,
+    /// The batch at hand.
+    work: Option<Work>,
+    /// Memory for the entries of a group in the order in which they are asked for.
+    spare: Vec<u32>,
+}
+
+/// A batch on its way from names to records.
+struct Work {
+    batch: Arc<EntryBatch>,
+    /// One for each entry; without fields where nothing is known yet. Away while a group is asked for.
+    metadata: Vec<Metadata>,
+    /// Entries that have no record: vanished, or with an error record.
+    failed: Vec<u32>,
+    /// Groups in which an entry hung; a second one is not waited for.
+    hung: Vec<usize>,
+    asking: Asking,
+    /// Set when the call under way was given up: how many of its own steps were done.
+    lost: Option<u64>,
+}
+
+/// What a call under way is about.
+#[derive(Clone)]
+struct Asking {
+    operation: &'static str,
+    group: usize,
+    directory: Option<Arc<DirNode>>,
+    /// The entries in the order in which they are asked for.
+    order: Arc<Vec<u32>>,
+}
+
+impl Watched for StatWorker {
+    fn run(worker: &mut Watch<StatWorker>) -> Result<(), StageError> {
+        if let Some(work) = worker.work.take() {
+            let work = work.resume(worker)?;
+            work.finish(worker)?;
+        }
+        while let Some(batch) = worker.input.recv()? {
+            Work::new(batch).finish(worker)?;
+        }
+        Ok(())
+    }
+
+    fn call(&self, done: u64) -> (&'static str, Vec<u8>) {
+        let mut path = Vec::new();
+        let Some(work) = &self.work else {
+            return ("stat", path);
+        };
+        if let Some(directory) = &work.asking.directory {
+            match work.hanging(done) {
+                Some(entry) => {
+                    let name = work.batch.entries().name(entry as usize);
+                    directory.write_entry_path(name, &mut path);
+                }
+                None => directory.write_path(&mut path),
+            }
+        }
+        (work.asking.operation, path)
+    }
+
+    fn give_up(&mut self, done: u64) {
+        if let Some(work) = &mut self.work {
+            if let Some(directory) = &work.asking.directory {
+                self.errand.give_up(directory);
+            }
+            work.lost = Some(done);
+        }
+        self.errand = Errand::new(&self.shared.directories);
+    }
+}
+
+impl Work {
+    fn new(mut batch: EntryBatch) -> Work {
+        Work {
+            metadata: batch.take_metadata(),
+            batch: Arc::new(batch),
+            failed: Vec::new(),
+            hung: Vec::new(),
+            asking: Asking {
+                operation: "stat",
+                group: 0,
+                directory: None,
+                order: Arc::default(),
+            },
+            lost: None,
+        }
+    }
+
+    /// Accounts for what hangs. What was fetched with it is lost and fetched again.
+    fn resume(mut self, worker: &mut Watch<StatWorker>) -> Result<Work, StageError> {
+        self.metadata.resize(self.batch.len(), Metadata::default());
+        if let Some(done) = self.lost.take() {
+            let Asking {
+                operation,
+                group,
+                order,
+                ..
+            } = self.asking.clone();
+            let first = usize::try_from(done).unwrap_or(usize::MAX).min(order.len());
+            // Without a single entry that hangs it is the directory, and all in it.
+            let hangs = match self.hanging(done) {
+                Some(_) if !self.hung.contains(&group) => first..first + 1,
+                Some(_) => first..order.len(),
+                None => 0..order.len(),
+            };
+            self.hung.push(group);
+            let error = Fault::Stalled.into();
+            for &entry in &order[hangs] {
+                self.entry_failed(worker, entry, operation, &error)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// The entry that the call under way hangs on, if it is about single entries.
+    fn hanging(&self, done: u64) -> Option<u32> {
+        let done = usize::try_from(done).ok()?;
+        let single = self.asking.operation != "open";
+        self.asking.order.get(done).copied().filter(|_| single)
+    }
+
+    /// Makes a watched call, during which this lies with the worker.
+    fn call_out<R>(
+        mut self,
+        worker: &mut Watch<StatWorker>,
+        asking: Asking,
+        call: impl FnOnce(&Pulse) -> R,
+    ) -> Result<(Work, R), StageError> {
+        self.asking = asking;
+        let errand = Arc::clone(&worker.errand);
+        worker.work = Some(self);
+        let answer = worker.call(|pulse| {
+            let answer = call(pulse);
+            drop(errand);
+            answer
+        })?;
+        let work = worker.work.take();
+        Ok((
+            work.expect("it was put there, and nobody else takes it"),
+            answer,
+        ))
+    }
+
+    /// Fetches all that is asked for and sends the records.
+    fn finish(mut self, worker: &mut Watch<StatWorker>) -> Result<(), StageError> {
+        let mut start = 0;
+        let mut group = 0;
+        // The batch is shared with calls that were given up, so it is not borrowed while others are made.
+        while let Some((directory, end)) = self.batch.group(group) {
+            let directory = Arc::clone(directory);
+            let mut order = std::mem::take(&mut worker.spare);
+            order.clear();
+            for entry in start..end {
+                if !self.is_known(&worker.shared, entry) {
+                    order.push(entry as u32);
+                }
+            }
+            match order.is_empty() {
+                true => worker.spare = order,
+                false => self = self.stat_group(worker, group, directory, order)?,
+            }
+            (start, group) = (end, group + 1);
+        }
+        let targets = match worker.shared.targets {
+            true => {
+                let (work, targets) = self.read_targets(worker)?;
+                self = work;
+                Some(targets)
+            }
+            false => None,
+        };
+        self.find_changed_kinds(worker)?;
+        for end in self.batch.ends() {
+            if end.directories == 0 {
+                worker.shared.directories.handles.retire(&end.directory);
+            }
+        }
+        self.send(worker, targets)
+    }
+
+    /// Whether all that was asked for is known of an entry without a call, or known not to be had.
+    fn is_known(&mut self, shared: &Fetching, entry: usize) -> bool {
+        // Whoever brought metadata with the names brought what the file system has of it.
+        if !self.metadata[entry].fields().is_empty() {
+            return true;
+        }
+        match self.batch.entries().kind(entry) {
+            Some(kind) if shared.fields == Fields::KIND => {
+                self.metadata[entry] = Metadata::with_kind(kind);
+                true
+            }
+            _ => self.has_failed(entry),
+        }
+    }
+
+    fn has_failed(&self, entry: usize) -> bool {
+        !self.failed.is_empty() && self.failed.contains(&(entry as u32))
+    }
+
+    /// Asks for entries of one directory.
+    fn stat_group(
+        mut self,
+        worker: &mut Watch<StatWorker>,
+        group: usize,
+        directory: Arc<DirNode>,
+        order: Vec<u32>,
+    ) -> Result<Work, StageError> {
+        if worker.is_hopeless(&directory) {
+            let error = Fault::Stalled.into();
+            return self.group_failed(worker, &order, "stat", &error);
+        }
+        let mut asking = Asking {
+            operation: "open",
+            group,
+            directory: Some(Arc::clone(&directory)),
+            order: Arc::new(order),
+        };
+        let device = directory.identity().map(|identity| identity.device);
+        let known = device.and_then(|device| worker.inode_order.get(&device).copied());
+        let (work, opened) = self.call_out(worker, asking.clone(), {
+            let (shared, directory) = (Arc::clone(&worker.shared), Arc::clone(&directory));
+            move |pulse: &Pulse| shared.open(&directory, known, pulse)
+        })?;
+        self = work;
+        let (pinned, inode_order) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let error = worker.after_cancel(error);
+                let order = Arc::unwrap_or_clone(asking.order);
+                return self.group_failed(worker, &order, "open", &error);
+            }
+        };
+        if let Some(device) = device {
+            worker.inode_order.insert(device, inode_order);
+        }
+        // The one given to the last call is still with the work.
+        self.asking.order = Arc::default();
+        let order = Arc::make_mut(&mut asking.order);
+        if inode_order && order.len() > 1 {
+            let entries = self.batch.entries();
+            order.sort_unstable_by_key(|&entry| entries.inode_hint(entry as usize));
+        }
+        asking.operation = "stat";
+        let metadata = std::mem::take(&mut self.metadata);
+        let call = {
+            let (shared, batch) = (Arc::clone(&worker.shared), Arc::clone(&self.batch));
+            let order = Arc::clone(&asking.order);
+            move |pulse: &Pulse| {
+                shared.stat_all(&batch, &directory, pinned, &order, metadata, pulse)
+            }
+        };
+        let (work, (metadata, errors)) = self.call_out(worker, asking.clone(), call)?;
+        self = work;
+        self.metadata = metadata;
+        self.asking.order = Arc::default();
+        worker.spare = Arc::unwrap_or_clone(asking.order);
+        for (entry, error) in errors {
+            self.entry_failed(worker, entry, "stat", &error)?;
+        }
+        Ok(self)
+    }
+
+    fn group_failed(
+        mut self,
+        worker: &mut Watch<StatWorker>,
+        order: &[u32],
+        operation: &'static str,
+        error: &io::Error,
+    ) -> Result<Work, StageError> {
+        if is_cancelled(error) {
+            return Err(StageError::Stopped(Stop::Cancelled));
+        }
+        for &entry in order {
+            self.entry_failed(worker, entry, operation, error)?;
+        }
+        Ok(self)
+    }
+
+    /// Accounts for a name that will have no record.
+    fn entry_failed(
+        &mut self,
+        worker: &StatWorker,
+        entry: u32,
+        operation: &'static str,
+        error: &io::Error,
+    ) -> Result<(), StageError> {
+        self.failed.push(entry);
+        if error.kind() == io::ErrorKind::NotFound {
+            worker.shared.vanished.add(1);
+            return Ok(());
+        }
+        self.report(worker, entry as usize, operation, error, Scope::Entry)
+    }
+
+    fn report(
+        &self,
+        worker: &StatWorker,
+        entry: usize,
+        operation: &'static str,
+        error: &io::Error,
+        scope: Scope,
+    ) -> Result<(), StageError> {
+        let (directory, _) = self.batch.group_of(entry);
+        let mut path = Vec::new();
+        directory.write_entry_path(self.batch.entries().name(entry), &mut path);
+        let (code, message) = (error_code(error), error.to_string());
+        let record = ErrorRecord::new(operation, path, code, message, scope);
+        worker.out.errors().report(record)
+    }
+
+    /// Reports what was not listed as a directory and is one: nobody has looked into it.
+    fn find_changed_kinds(&self, worker: &StatWorker) -> Result<(), StageError> {
+        let (entries, follows) = (self.batch.entries(), self.batch.follows_links());
+        for (entry, metadata) in self.metadata.iter().enumerate() {
+            let as_listed = match entries.kind(entry) {
+                None | Some(EntryKind::Directory) => true,
+                Some(EntryKind::Symlink) if follows => true,
+                Some(_) => metadata.kind() != Some(EntryKind::Directory),
+            };
+            if !as_listed {
+                let error = Fault::KindChanged.into();
+                self.report(worker, entry, "stat", &error, Scope::Subtree)?;
             }
         }
         Ok(())
     }
-}
 
-impl StatWorker {
-    fn stat_batch(&mut self, mut batch: EntryBatch) -> Result<RecordBatch, StageError> {
-        let mut metadata = batch.take_metadata();
-        self.failed.clear();
-        for (directory, range) in batch.groups() {
-            self.order.clear();
-            for index in range {
-                if !self.is_known(&batch, index, &mut metadata[index]) {
-                    self.order.push(index as u32);
+    /// Reads where the symbolic links of the batch lead.
+    fn read_targets(
+        mut self,
+        worker: &mut Watch<StatWorker>,
+    ) -> Result<(Work, Targets), StageError> {
+        let mut targets = Targets::default();
+        let mut start = 0;
+        let mut group = 0;
+        while let Some((directory, end)) = self.batch.group(group) {
+            let directory = Arc::clone(directory);
+            let is_link = |entry: &usize| {
+                self.metadata[*entry].kind() == Some(EntryKind::Symlink) && !self.has_failed(*entry)
+            };
+            let links: Vec<u32> = (start..end).filter(is_link).map(|row| row as u32).collect();
+            (start, group) = (end, group + 1);
+            if links.is_empty() {
+                continue;
+            }
+            if worker.is_hopeless(&directory) {
+                let error = Fault::Stalled.into();
+                self = self.group_failed(worker, &links, "readlink", &error)?;
+                continue;
+            }
+            let asking = Asking {
+                operation: "readlink",
+                group: group - 1,
+                directory: Some(Arc::clone(&directory)),
+                order: Arc::new(links),
+            };
+            let call = {
+                let (shared, batch) = (Arc::clone(&worker.shared), Arc::clone(&self.batch));
+                let links = Arc::clone(&asking.order);
+                move |pulse: &Pulse| shared.read_links(&batch, &directory, &links, pulse)
+            };
+            let (work, found) = self.call_out(worker, asking, call)?;
+            self = work;
+            for (entry, target) in found {
+                match target {
+                    Ok(target) => targets.push(entry, &target),
+                    Err(error) => {
+                        let error = worker.after_cancel(error);
+                        if is_cancelled(&error) {
+                            return Err(StageError::Stopped(Stop::Cancelled));
+                        }
+                        self.entry_failed(worker, entry, "readlink", &error)?;
+                    }
                 }
             }
-            if !self.order.is_empty() {
-                self.stat_group(&batch, directory, &mut metadata)?;
-            }
         }
-        let mut records = RecordBatch::new(batch, metadata);
-        if self.targets {
-            self.read_targets(&mut records)?;
-        }
-        for end in records.ends() {
-            if end.directories == 0 {
-                self.directories.handles.retire(&end.directory);
-            }
+        Ok((self, targets))
+    }
+
+    fn send(mut self, worker: &mut StatWorker, targets: Option<Targets>) -> Result<(), StageError> {
+        let batch = Arc::unwrap_or_clone(self.batch);
+        let count = batch.len();
+        let mut records = RecordBatch::new(batch, self.metadata);
+        if let Some(targets) = &targets {
+            records.set_targets((0..count as u32).map(|entry| targets.of(entry)));
         }
         if !self.failed.is_empty() {
             self.failed.sort_unstable();
@@ -169,191 +521,196 @@ impl StatWorker {
                 keep
             });
         }
-        Ok(records)
-    }
-
-    /// Whether all that was asked for is known of an entry without a call.
-    fn is_known(&self, batch: &EntryBatch, index: usize, metadata: &mut Metadata) -> bool {
-        // Whoever brought metadata with the names brought what the file system has of it.
-        if !metadata.fields().is_empty() {
-            return true;
-        }
-        match batch.entries().kind(index) {
-            Some(kind) if self.fields == Fields::KIND => {
-                *metadata = Metadata::with_kind(kind);
-                true
-            }
-            _ => false,
+        match records.is_empty() {
+            true => Ok(()),
+            false => worker.out.send(records),
         }
     }
+}
 
-    fn stat_group(
-        &mut self,
+/// Where symbolic links lead, in the order of their entries.
+#[derive(Default)]
+struct Targets {
+    bytes: Vec<u8>,
+    /// Each entry with the place of its target among the bytes.
+    places: Vec<(u32, std::ops::Range<usize>)>,
+}
+
+impl Targets {
+    fn push(&mut self, entry: u32, target: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(target);
+        self.places.push((entry, start..self.bytes.len()));
+    }
+
+    fn of(&self, entry: u32) -> &[u8] {
+        let place = self
+            .places
+            .binary_search_by_key(&entry, |(entry, _)| *entry);
+        place.map_or(&[], |place| &self.bytes[self.places[place].1.clone()])
+    }
+}
+
+impl StatWorker {
+    /// Whether nothing is to be asked of a directory's file system any more, because it does not answer.
+    fn is_hopeless(&self, directory: &DirNode) -> bool {
+        self.shared.context.has_given_up() || self.shared.directories.is_dead(directory)
+    }
+
+    /// What a wait that was cut short came to: the run stops, or nothing more is asked.
+    fn after_cancel(&self, error: io::Error) -> io::Error {
+        match is_cancelled(&error) && !self.shared.context.is_stopping() {
+            true => Fault::Stalled.into(),
+            false => error,
+        }
+    }
+}
+
+/// What is done inside watched calls.
+impl Fetching {
+    fn pin(&self, directory: &Arc<DirNode>, pulse: &Pulse) -> io::Result<Pinned> {
+        self.directories.handles.pin(directory, &|| {
+            pulse.alive();
+            self.context.is_stopping() || self.context.has_given_up()
+        })
+    }
+
+    /// Opens a directory, and says whether its file system likes to be asked in the order of inode numbers.
+    fn open(
+        &self,
+        directory: &Arc<DirNode>,
+        inode_order: Option<bool>,
+        pulse: &Pulse,
+    ) -> io::Result<(Pinned, bool)> {
+        let pinned = self.pin(directory, pulse)?;
+        let inode_order = inode_order.unwrap_or_else(|| {
+            Filesystem::of(&pinned).is_ok_and(|filesystem| filesystem.profile().inode_order)
+        });
+        Ok((pinned, inode_order))
+    }
+
+    fn stat_all(
+        &self,
         batch: &EntryBatch,
         directory: &Arc<DirNode>,
-        metadata: &mut [Metadata],
-    ) -> Result<(), StageError> {
-        let entries = batch.entries();
-        let context = &self.context;
-        let pinned = match self
-            .directories
-            .handles
-            .pin(directory, &|| context.is_stopping())
-        {
-            Ok(pinned) => pinned,
-            Err(error) => return self.group_failed(batch, directory, &error),
-        };
-        if self.order.len() > 1 && likes_inode_order(&mut self.inode_order, directory, &pinned) {
-            self.order
-                .sort_unstable_by_key(|&index| entries.inode_hint(index as usize));
-        }
+        pinned: Pinned,
+        order: &[u32],
+        mut metadata: Vec<Metadata>,
+        pulse: &Pulse,
+    ) -> (Vec<Metadata>, Vec<(u32, io::Error)>) {
+        let (entries, follow) = (batch.entries(), batch.follows_links());
         let mut errors = Vec::new();
-        let follow = batch.follows_links();
+        let mut done = 0;
         self.backend.stat_each(
             &pinned,
             entries,
-            &self.order,
+            order,
             self.fields,
             follow,
-            &mut |index, result| match result {
-                Ok(found) => metadata[index as usize] = found,
-                Err(error) => errors.push((index, error)),
+            &mut |entry, result| {
+                match result {
+                    Ok(found) => metadata[entry as usize] = found,
+                    Err(error) => errors.push((entry, error)),
+                }
+                done += 1;
+                pulse.done(done);
             },
         );
         if follow {
             // A link that leads nowhere is described itself, as `find -L` does.
-            errors.retain(|(index, _)| {
-                let name = entries.name(*index as usize);
-                match self.backend.stat(&pinned, name, self.fields, false) {
-                    Ok(found) => metadata[*index as usize] = found,
-                    Err(_) => return true,
+            errors.retain(|(entry, _)| {
+                let name = entries.name(*entry as usize);
+                let found = self.backend.stat(&pinned, name, self.fields, false);
+                found
+                    .map(|found| metadata[*entry as usize] = found)
+                    .is_err()
+            });
+        }
+        if errors.iter().any(|(_, error)| is_stale(error)) {
+            self.directories.handles.discard(pinned);
+            errors.retain_mut(|(entry, error)| {
+                let name = entries.name(*entry as usize);
+                match self.stat_anew(directory, name, follow, error, pulse) {
+                    Some(found) => metadata[*entry as usize] = found,
+                    None => return true,
                 }
                 false
             });
         }
-        // Reporting may wait for a full channel; whoever waits holds no directory.
-        drop(pinned);
-        for (index, error) in errors {
-            self.entry_failed(
-                directory,
-                entries.name(index as usize),
-                index,
-                "stat",
-                &error,
-            )?;
-        }
-        Ok(())
+        (metadata, errors)
     }
 
-    fn group_failed(
-        &mut self,
+    /// Asks again where the server has forgotten the directory: it is found anew from its parent. `error` is the last
+    /// answer.
+    fn stat_anew(
+        &self,
+        directory: &Arc<DirNode>,
+        name: Name<'_>,
+        follow: bool,
+        error: &mut io::Error,
+        pulse: &Pulse,
+    ) -> Option<Metadata> {
+        for _ in 0..STALE_REPETITIONS {
+            if !is_stale(error) {
+                break;
+            }
+            let pinned = match self.pin(directory, pulse) {
+                Ok(pinned) => pinned,
+                Err(other) => {
+                    *error = other;
+                    break;
+                }
+            };
+            match self.backend.stat(&pinned, name, self.fields, follow) {
+                Ok(found) => return Some(found),
+                Err(other) => *error = other,
+            }
+            if is_stale(error) {
+                self.directories.handles.discard(pinned);
+            }
+        }
+        None
+    }
+
+    fn read_links(
+        &self,
         batch: &EntryBatch,
         directory: &Arc<DirNode>,
-        error: &io::Error,
-    ) -> Result<(), StageError> {
-        if is_cancelled(error) {
-            return Err(StageError::Stopped(Stop::Cancelled));
-        }
-        for index in std::mem::take(&mut self.order) {
-            self.entry_failed(
-                directory,
-                batch.entries().name(index as usize),
-                index,
-                "open",
-                error,
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Accounts for a name that will have no record.
-    fn entry_failed(
-        &mut self,
-        directory: &DirNode,
-        name: Name<'_>,
-        index: u32,
-        operation: &'static str,
-        error: &io::Error,
-    ) -> Result<(), StageError> {
-        self.failed.push(index);
-        if error.kind() == io::ErrorKind::NotFound {
-            self.vanished.add(1);
-            return Ok(());
-        }
-        let mut path = Vec::new();
-        directory.write_entry_path(name, &mut path);
-        let record = ErrorRecord::new(
-            operation,
-            path,
-            error_code(error),
-            error.to_string(),
-            Scope::Entry,
-        );
-        self.out.errors().report(record)
-    }
-
-    fn read_targets(&mut self, records: &mut RecordBatch) -> Result<(), StageError> {
-        let mut bytes = Vec::new();
-        let mut ends = Vec::with_capacity(records.len());
-        let mut errors = Vec::new();
-        for (directory, range) in records.entries().groups() {
-            let links = range.clone().any(|row| is_link(&records.metadata()[row]));
-            let context = &self.context;
-            let pinned = match links {
-                true => self
-                    .directories
-                    .handles
-                    .pin(directory, &|| context.is_stopping())
-                    .map(Some),
-                false => Ok(None),
-            };
-            for row in range {
-                if is_link(&records.metadata()[row]) {
-                    let name = records.entries().entries().name(row);
-                    let read = match &pinned {
-                        Ok(Some(pinned)) => self.backend.read_link(pinned, name, &mut bytes),
-                        Ok(None) => Ok(()),
-                        Err(error) if is_cancelled(error) => {
-                            return Err(StageError::Stopped(Stop::Cancelled));
-                        }
-                        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-                    };
-                    if let Err(error) = read {
-                        errors.push((Arc::clone(directory), row, error));
-                    }
+        links: &[u32],
+        pulse: &Pulse,
+    ) -> Vec<(u32, io::Result<Vec<u8>>)> {
+        let pinned = self.pin(directory, pulse);
+        let mut done = 0;
+        let read = links.iter().map(|&entry| {
+            let name = batch.entries().name(entry as usize);
+            let target = match &pinned {
+                Ok(pinned) => {
+                    let mut target = Vec::new();
+                    let read = self.backend.read_link(pinned, name, &mut target);
+                    read.map(|()| target)
                 }
-                ends.push(bytes.len());
-            }
-        }
-        let mut start = 0;
-        let targets = ends
-            .into_iter()
-            .map(|end| &bytes[std::mem::replace(&mut start, end)..end]);
-        records.set_targets(targets);
-        for (directory, row, error) in errors {
-            let index = row as u32;
-            if !self.failed.contains(&index) {
-                let name = records.entries().entries().name(row);
-                self.entry_failed(&directory, name, index, "readlink", &error)?;
-            }
-        }
-        Ok(())
+                Err(error) => Err(copy_of(error)),
+            };
+            done += 1;
+            pulse.done(done);
+            (entry, target)
+        });
+        read.collect()
     }
 }
 
-fn is_link(metadata: &Metadata) -> bool {
-    metadata.kind() == Some(EntryKind::Symlink)
+/// How often a directory is found anew for one entry.
+const STALE_REPETITIONS: u32 = 3;
+
+fn is_stale(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::StaleNetworkFileHandle && Fault::of(error).is_none()
 }
 
-fn likes_inode_order(
-    known: &mut HashMap<u64, bool>,
-    directory: &DirNode,
-    handle: &statline_platform::Handle,
-) -> bool {
-    let Some(identity) = directory.identity() else {
-        return false;
-    };
-    *known.entry(identity.device).or_insert_with(|| {
-        Filesystem::of(handle).is_ok_and(|filesystem| filesystem.profile().inode_order)
-    })
+/// The same error once more, for each of several entries.
+fn copy_of(error: &io::Error) -> io::Error {
+    match (error.raw_os_error(), Fault::of(error)) {
+        (Some(number), _) => io::Error::from_raw_os_error(number),
+        (None, Some(fault)) => fault.into(),
+        (None, None) => io::Error::new(error.kind(), error.to_string()),
+    }
 }

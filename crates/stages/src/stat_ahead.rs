@@ -11,9 +11,9 @@
 
 use std::time::{Duration, Instant};
 
-use statline_platform::{Concurrency, Entries, Filesystem, Handle};
+use statline_pipeline::Pulse;
+use statline_platform::{Concurrency, Entries, Filesystem, Handle, Metadata};
 
-use crate::EntryBatch;
 use crate::directories::Wish;
 
 /// A call that takes longer did not come from memory.
@@ -54,26 +54,35 @@ impl StatAhead {
         tries
     }
 
-    /// Fetches the metadata of the entries from `start` on, all in the directory of `handle`. Says how many it got.
-    pub(crate) fn fetch(&mut self, batch: &mut EntryBatch, start: usize, handle: &Handle) -> usize {
-        let mut metadata = batch.take_metadata();
+    /// Fetches the metadata of a chunk of names, all in the directory of `handle`, and appends it to `metadata`, one
+    /// without fields where it got none. Says how many it got.
+    pub(crate) fn fetch(
+        &mut self,
+        chunk: &Entries,
+        handle: &Handle,
+        follow: bool,
+        mut metadata: Vec<Metadata>,
+        pulse: &Pulse,
+    ) -> (Vec<Metadata>, u64) {
+        let start = metadata.len();
+        metadata.resize(start + chunk.len(), Metadata::default());
         self.order.clear();
-        self.order.extend(start as u32..metadata.len() as u32);
+        self.order.extend(0..chunk.len() as u32);
         let Wish { fields, backend } = &self.wish;
-        let entries: &Entries = batch.entries();
         let began = Instant::now();
         let mut fetched = 0;
         backend.stat_each(
             handle,
-            entries,
+            chunk,
             &self.order,
             *fields,
-            batch.follows_links(),
+            follow,
             &mut |index, result| {
                 if let Ok(found) = result {
-                    metadata[index as usize] = found;
+                    metadata[start + index as usize] = found;
                     fetched += 1;
                 }
+                pulse.done(u64::from(index) + 1);
             },
         );
         if began.elapsed() > FROM_MEMORY * self.order.len() as u32 {
@@ -84,7 +93,6 @@ impl StatAhead {
         if self.slow >= SLOW {
             (self.slow, self.pause) = (0, PAUSE);
         }
-        batch.put_metadata(metadata);
-        fetched
+        (metadata, fetched)
     }
 }

@@ -59,6 +59,11 @@ pub(super) struct HandleCache {
 }
 
 impl HandleCache {
+    /// Lets so many more descriptors be in use.
+    pub(super) fn raise_budget(&mut self, by: usize) {
+        self.budget += by;
+    }
+
     pub(super) fn new(budget: usize) -> HandleCache {
         HandleCache {
             budget,

@@ -1,0 +1,492 @@
+//! How one directory is read: opened, listed chunk by chunk, the kinds of its entries found out, metadata fetched ahead.
+//!
+//! Each step that asks the file system is a watched call, which gets no hold of the worker. One thing must stay true:
+//! whatever call hangs, what is kept here says where to go on. A directory whose opening or listing hangs has failed; an
+//! entry that hangs is reported, and its siblings are handled.
+
+use std::io;
+use std::sync::Arc;
+
+use statline_pipeline::{Pulse, StageError, Watch};
+use statline_platform::{
+    Backend, DirNode, Entries, Fault, Fields, Filesystem, Handle, Kind, Listing, Metadata,
+};
+
+use crate::DirectoryStatus;
+use crate::admission::Admission;
+use crate::descent::Descent;
+use crate::enumerate::Scan;
+use crate::frontier::Siblings;
+
+/// What was sent of a directory.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sent {
+    pub(crate) entries: u64,
+    pub(crate) directories: u64,
+    /// Those whose metadata was fetched ahead.
+    fetched: u64,
+}
+
+/// A directory that is being read.
+pub(crate) struct Reading {
+    node: Arc<DirNode>,
+    follows_links: bool,
+    /// Its path below the root, as the exclude patterns want it.
+    prefix: Vec<u8>,
+    /// Away while it is listed.
+    listing: Option<Listing>,
+    sent: Sent,
+    /// The names last listed, until they are handed on.
+    chunk: Arc<Entries>,
+    /// How the listing of the chunk ended: whether there is more.
+    more: io::Result<bool>,
+    /// Those of the chunk that are not handed on: excluded, vanished, or with an error record of their own.
+    dropped: Vec<u32>,
+    /// What was fetched ahead: metadata of all that waits to be sent and of the chunk.
+    fetched: Option<Vec<Metadata>>,
+    step: Step,
+    /// Set when the call under way was given up: how many of its own steps were done.
+    lost: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Open,
+    List,
+    /// Kinds are asked for that the listing did not tell.
+    Resolve,
+    /// Metadata is fetched ahead.
+    Fetch,
+    /// The chunk is handed on.
+    HandOn,
+}
+
+impl Reading {
+    /// Reads a directory of the frontier to its end.
+    pub(crate) fn read(worker: &mut Watch<Descent>, node: &Arc<DirNode>) -> Result<(), StageError> {
+        let config = &worker.scan.config;
+        if config.max_depth.is_some_and(|max| node.depth() >= max) {
+            return worker.skip(node);
+        }
+        let mut prefix = Vec::new();
+        worker.scan.excludes.write_prefix(node, &mut prefix);
+        let reading = Reading {
+            node: Arc::clone(node),
+            follows_links: config.follow_symlinks,
+            prefix,
+            listing: None,
+            sent: Sent::default(),
+            chunk: Arc::new(std::mem::take(&mut worker.spare)),
+            more: Ok(true),
+            dropped: Vec::new(),
+            fetched: None,
+            step: Step::Open,
+            lost: None,
+        };
+        reading.go_on(worker)
+    }
+
+    /// Goes on after a call that was given up.
+    pub(crate) fn resume(mut self, worker: &mut Watch<Descent>) -> Result<(), StageError> {
+        if let Some(done) = self.lost.take() {
+            let stalled = io::Error::from(Fault::Stalled);
+            match (self.hanging(done), self.step) {
+                (Some(entry), _) => self.drop_entry(worker, entry, &stalled)?,
+                (None, Step::Open) => return self.fail(worker, "open", &stalled),
+                (None, _) => return self.fail(worker, "list", &stalled),
+            }
+            if self.step == Step::Fetch {
+                // `stat` fetches the rest of the chunk.
+                self.step = Step::HandOn;
+            }
+        }
+        self.go_on(worker)
+    }
+
+    /// The directory.
+    pub(crate) fn directory(&self) -> &DirNode {
+        &self.node
+    }
+
+    /// The call under way, for whoever finds that it hangs.
+    pub(crate) fn call(&self, done: u64) -> (&'static str, Vec<u8>) {
+        match (self.hanging(done), self.step) {
+            (Some(entry), _) => ("stat", self.path_of(entry)),
+            (None, Step::Open) => ("open", self.node.path_bytes()),
+            (None, _) => ("list", self.node.path_bytes()),
+        }
+    }
+
+    /// The call under way is not waited for any longer.
+    pub(crate) fn give_up(&mut self, done: u64) {
+        self.lost = Some(done);
+    }
+
+    fn go_on(mut self, worker: &mut Watch<Descent>) -> Result<(), StageError> {
+        loop {
+            let asks = matches!(self.step, Step::Open | Step::List | Step::Resolve);
+            if asks && worker.is_hopeless(&self.node) {
+                let operation = if self.step == Step::Open {
+                    "open"
+                } else {
+                    "list"
+                };
+                return self.fail(worker, operation, &Fault::Stalled.into());
+            }
+            let next = match self.step {
+                Step::Open => self.open(worker)?,
+                Step::List => self.list(worker)?,
+                Step::Resolve => self.resolve(worker)?,
+                Step::Fetch => self.fetch(worker)?,
+                Step::HandOn => self.hand_on(worker)?,
+            };
+            match next {
+                Some(reading) => self = reading,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Makes a watched call, during which this lies with the worker.
+    fn call_out<R>(
+        self,
+        worker: &mut Watch<Descent>,
+        call: impl FnOnce(&Pulse) -> R,
+    ) -> Result<(Reading, R), StageError> {
+        let errand = Arc::clone(&worker.errand);
+        worker.reading = Some(self);
+        let answer = worker.call(|pulse| {
+            let answer = call(pulse);
+            drop(errand);
+            answer
+        })?;
+        let reading = worker.reading.take();
+        Ok((
+            reading.expect("it was put there, and nobody else takes it"),
+            answer,
+        ))
+    }
+
+    fn open(self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+        let (scan, node) = (Arc::clone(&worker.scan), Arc::clone(&self.node));
+        let above = node.parent().and_then(|parent| parent.identity());
+        let known = above
+            .map(|above| above.device)
+            .filter(|device| worker.filesystems.contains_key(device));
+        let opening = move |pulse: &Pulse| open(&scan, &node, known, pulse);
+        let (mut reading, opened) = self.call_out(worker, opening)?;
+        let (listing, filesystem) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                let error = worker.after_cancel(error);
+                return reading.fail(worker, "open", &error).map(|()| None);
+            }
+        };
+        let node = Arc::clone(&reading.node);
+        if let (Some(found), Some(identity)) = (filesystem, node.identity()) {
+            worker.filesystems.insert(identity.device, found);
+        }
+        match worker.scan.admit(&node, |on| worker.filesystem(on)) {
+            Admission::Enter => {
+                (reading.listing, reading.step) = (Some(listing), Step::List);
+                return Ok(Some(reading));
+            }
+            Admission::Skip => worker.skip(&node)?,
+            Admission::Elsewhere => {}
+            Admission::Refuse(fault) => {
+                drop(listing);
+                reading.fail(worker, "open", &fault.into())?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn list(mut self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+        let Some(mut listing) = self.listing.take() else {
+            let error = Fault::Stalled.into();
+            return self.fail(worker, "list", &error).map(|()| None);
+        };
+        // Nobody else has the chunk by now, but for a call that was given up.
+        let mut chunk = Arc::get_mut(&mut self.chunk)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        let (mut reading, (listing, chunk, more)) = self.call_out(worker, move |_| {
+            chunk.clear();
+            let more = listing.read(&mut chunk);
+            (listing, chunk, more)
+        })?;
+        reading.listing = Some(listing);
+        reading.more = more;
+        reading.chunk = Arc::new(chunk);
+        reading.dropped.clear();
+        let excludes = &worker.scan.excludes;
+        if excludes.any() {
+            let (chunk, prefix) = (&reading.chunk, &mut reading.prefix);
+            let excluded = (0..chunk.len()).filter(|&entry| {
+                let is_directory = chunk.kind(entry) == Some(Kind::Directory);
+                excludes.matches(prefix, chunk.name(entry), is_directory)
+            });
+            reading.dropped.extend(excluded.map(|entry| entry as u32));
+            worker.scan.excluded.add(reading.dropped.len() as u64);
+        }
+        reading.step = Step::Resolve;
+        Ok(Some(reading))
+    }
+
+    /// Finds the directories of the chunk and puts them on the frontier.
+    fn resolve(self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+        let unresolved: Vec<u32> = self.unresolved().collect();
+        let (mut reading, resolved) = match (unresolved.is_empty(), &self.listing) {
+            (false, Some(listing)) => {
+                let (handle, chunk) = (listing.shared_handle(), Arc::clone(&self.chunk));
+                let (backend, follow) = (Arc::clone(&worker.scan.backend), self.follows_links);
+                self.call_out(worker, move |pulse| {
+                    resolve_all(&*backend, &handle, &chunk, unresolved, follow, pulse)
+                })?
+            }
+            _ => (self, Vec::new()),
+        };
+        let mut followed = Entries::default();
+        for (entry, found) in resolved {
+            let name = entry as usize;
+            match found {
+                Ok(Resolved {
+                    kind,
+                    leads_to_directory,
+                }) => {
+                    let became_known = reading.chunk.kind(name).is_none();
+                    if let Some(chunk) = Arc::get_mut(&mut reading.chunk)
+                        && became_known
+                    {
+                        chunk.set_kind(name, kind);
+                    }
+                    let chunk = &reading.chunk;
+                    let excludes = &worker.scan.excludes;
+                    if became_known
+                        && kind == Kind::Directory
+                        && excludes.matches(&mut reading.prefix, chunk.name(name), true)
+                    {
+                        worker.scan.excluded.add(1);
+                        reading.dropped.push(entry);
+                    } else if leads_to_directory {
+                        followed.push(chunk.name(name).as_bytes(), None, 0);
+                    }
+                }
+                Err(error) => reading.drop_entry(worker, entry, &error)?,
+            }
+        }
+        reading.dropped.sort_unstable();
+        let mut plain = Entries::default();
+        for entry in 0..reading.chunk.len() {
+            if reading.chunk.kind(entry) == Some(Kind::Directory) && !reading.drops(entry) {
+                plain.push(reading.chunk.name(entry).as_bytes(), None, 0);
+            }
+        }
+        reading.sent.directories += (plain.len() + followed.len()) as u64;
+        let frontier = &mut worker.frontier;
+        frontier.push(Siblings::new(&reading.node, plain, false));
+        frontier.push(Siblings::new(&reading.node, followed, true));
+        reading.step = Step::Fetch;
+        Ok(Some(reading))
+    }
+
+    fn fetch(self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+        let handle = match &self.listing {
+            Some(listing) if self.goes_ahead(worker) => Some(listing.shared_handle()),
+            _ => None,
+        };
+        let (mut reading, fetched) = match (handle, worker.ahead.take()) {
+            (Some(handle), Some(mut ahead)) => {
+                let metadata = worker.pending.batch.take_metadata();
+                let (chunk, follow) = (Arc::clone(&self.chunk), self.follows_links);
+                let (mut reading, (ahead, metadata, count)) =
+                    self.call_out(worker, move |pulse| {
+                        let (metadata, count) =
+                            ahead.fetch(&chunk, &handle, follow, metadata, pulse);
+                        (ahead, metadata, count)
+                    })?;
+                worker.ahead = Some(ahead);
+                reading.sent.fetched += count;
+                (reading, Some(metadata))
+            }
+            (_, ahead) => {
+                worker.ahead = ahead;
+                (self, None)
+            }
+        };
+        reading.fetched = fetched;
+        reading.step = Step::HandOn;
+        Ok(Some(reading))
+    }
+
+    /// Whether to fetch the metadata of the names just read here: as long as nobody lacks work. Asked for every chunk,
+    /// because in a huge directory the others run out of work meanwhile.
+    fn goes_ahead(&self, worker: &mut Descent) -> bool {
+        if self.chunk.is_empty() || !self.dropped.is_empty() || worker.frontier.has_sleepers() {
+            return false;
+        }
+        let identity = self.node.identity();
+        let filesystem = identity.and_then(|identity| worker.filesystem(identity));
+        worker
+            .ahead
+            .as_mut()
+            .is_some_and(|ahead| ahead.tries(filesystem))
+    }
+
+    fn hand_on(mut self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+        self.dropped.sort_unstable();
+        self.dropped.dedup();
+        let batch = &mut worker.pending.batch;
+        let mut start = 0;
+        for &entry in &self.dropped {
+            batch.append_range(&self.node, &self.chunk, start..entry as usize);
+            start = entry as usize + 1;
+        }
+        batch.append_range(&self.node, &self.chunk, start..self.chunk.len());
+        if let Some(metadata) = self.fetched.take() {
+            batch.put_metadata(metadata);
+        }
+        self.sent.entries += (self.chunk.len() - self.dropped.len()) as u64;
+        match std::mem::replace(&mut self.more, Ok(true)) {
+            Ok(true) => {
+                worker.flush_if_due()?;
+                self.step = Step::List;
+                Ok(Some(self))
+            }
+            Ok(false) => self.complete(worker).map(|()| None),
+            Err(error) => self.fail(worker, "list", &error).map(|()| None),
+        }
+    }
+
+    fn complete(mut self, worker: &mut Descent) -> Result<(), StageError> {
+        let sent = self.sent;
+        worker.scan.fetched.add(sent.fetched);
+        if let Some(listing) = self.listing.take() {
+            match sent.directories == 0 && sent.fetched == sent.entries {
+                true => listing.retire(),
+                false => drop(listing),
+            }
+        }
+        worker.spare = Arc::get_mut(&mut self.chunk)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        worker.end(&self.node, sent, DirectoryStatus::Complete)
+    }
+
+    fn fail(
+        mut self,
+        worker: &mut Descent,
+        operation: &'static str,
+        error: &io::Error,
+    ) -> Result<(), StageError> {
+        // Reporting may wait for a full channel; whoever waits holds no directory.
+        self.listing = None;
+        worker.directory_failed(&self.node, self.sent, operation, error)
+    }
+
+    /// Accounts for an entry that will not be handed on.
+    fn drop_entry(
+        &mut self,
+        worker: &Descent,
+        entry: u32,
+        error: &io::Error,
+    ) -> Result<(), StageError> {
+        self.dropped.push(entry);
+        if error.kind() == io::ErrorKind::NotFound {
+            worker.scan.vanished.add(1);
+            return Ok(());
+        }
+        worker.report("stat", self.path_of(entry), error)
+    }
+
+    fn drops(&self, entry: usize) -> bool {
+        let dropped = |dropped: &u32| (*dropped as usize).cmp(&entry);
+        self.dropped.binary_search_by(dropped).is_ok()
+    }
+
+    /// The entries of the chunk of which more must be asked to know the directories among them.
+    fn unresolved(&self) -> impl Iterator<Item = u32> {
+        let entries = 0..self.chunk.len() as u32;
+        entries.filter(|&entry| {
+            let asks = match self.chunk.kind(entry as usize) {
+                None => true,
+                Some(kind) => self.follows_links && kind == Kind::Symlink,
+            };
+            asks && !self.dropped.contains(&entry)
+        })
+    }
+
+    /// The entry that a call hangs on, if it is about single entries.
+    fn hanging(&self, done: u64) -> Option<u32> {
+        let done = usize::try_from(done).ok()?;
+        match self.step {
+            Step::Resolve => self.unresolved().nth(done),
+            Step::Fetch => u32::try_from(done).ok().filter(|_| done < self.chunk.len()),
+            Step::Open | Step::List | Step::HandOn => None,
+        }
+    }
+
+    fn path_of(&self, entry: u32) -> Vec<u8> {
+        let mut path = Vec::new();
+        let name = self.chunk.name(entry as usize);
+        self.node.write_entry_path(name, &mut path);
+        path
+    }
+}
+
+/// Opens a directory to list it, and asks what it is on unless that is `known` of its device.
+fn open(
+    scan: &Scan,
+    node: &Arc<DirNode>,
+    known: Option<u64>,
+    pulse: &Pulse,
+) -> io::Result<(Listing, Option<Option<Filesystem>>)> {
+    let listing = scan.directories.handles.list(node, &|| {
+        pulse.alive();
+        scan.context.is_stopping() || scan.context.has_given_up()
+    })?;
+    let device = node.identity().map(|identity| identity.device);
+    let asks = device.is_none() || device != known;
+    let filesystem = asks.then(|| Filesystem::of(listing.handle()).ok());
+    Ok((listing, filesystem))
+}
+
+/// What an entry turned out to be.
+struct Resolved {
+    kind: Kind,
+    /// It is a symbolic link to follow, and leads to a directory.
+    leads_to_directory: bool,
+}
+
+fn resolve_all(
+    backend: &dyn Backend,
+    handle: &Handle,
+    chunk: &Entries,
+    unresolved: Vec<u32>,
+    follow: bool,
+    pulse: &Pulse,
+) -> Vec<(u32, io::Result<Resolved>)> {
+    let kind_of = |entry: usize, follow| {
+        let metadata = backend.stat(handle, chunk.name(entry), Fields::KIND, follow)?;
+        Ok::<_, io::Error>(metadata.kind().unwrap_or(Kind::Other))
+    };
+    let resolve = |entry: usize| {
+        let kind = match chunk.kind(entry) {
+            Some(kind) => kind,
+            None => kind_of(entry, false)?,
+        };
+        let leads_to_directory = follow
+            && kind == Kind::Symlink
+            && kind_of(entry, true).is_ok_and(|kind| kind == Kind::Directory);
+        Ok(Resolved {
+            kind,
+            leads_to_directory,
+        })
+    };
+    let each = unresolved.into_iter().zip(1..).map(|(entry, done)| {
+        let resolved = resolve(entry as usize);
+        pulse.done(done);
+        (entry, resolved)
+    });
+    each.collect()
+}
