@@ -22,6 +22,7 @@ mod run;
 mod scan;
 mod screen;
 mod signals;
+mod stalls;
 mod table;
 mod terminal;
 mod totals;

@@ -13,6 +13,7 @@ use crate::progress::Progress;
 use crate::report_file::ReportFile;
 use crate::screen::Screen;
 use crate::signals::Signals;
+use crate::stalls::StallNotices;
 use crate::terminal::Terminal;
 use crate::{load, panics, verdict};
 
@@ -144,7 +145,9 @@ pub(crate) fn execute(
     }
     signals.observe(run.monitor());
     let progress = Progress::start(run.monitor(), telling, screen.is_some());
+    let stalls = StallNotices::start(run.monitor(), telling.quiet);
     let report = run.wait();
+    stalls.finish();
     if let Some(screen) = screen {
         screen.finish();
     }

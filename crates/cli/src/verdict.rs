@@ -9,6 +9,7 @@ use statline_stages::Summary;
 use crate::escape::escaped_message;
 use crate::human;
 use crate::run::Telling;
+use crate::stalls;
 use crate::table;
 use crate::terminal::Palette;
 use crate::totals;
@@ -25,6 +26,7 @@ pub(crate) fn account(report: &RunReport, told: &Telling, palette: Palette) -> S
     }
     out.push_str(&left_out(report, told));
     out.push_str(&unreadable(report, told, palette));
+    out.push_str(&stalls::lines(report, palette));
     for summary in &summaries {
         out.push_str(&totals::tables(summary, told.units, palette));
     }
@@ -59,6 +61,7 @@ pub(crate) fn failure(report: &RunReport, told: &Telling, palette: Palette) -> S
         ),
         _ => format!("{error}error{reset}: {}\n", escaped_message(cause)),
     };
+    out.push_str(&stalls::lines(report, palette));
     if told.verbose > 0 {
         out.push_str(&measures(report, told, palette));
     }
