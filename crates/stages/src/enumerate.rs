@@ -36,6 +36,9 @@ pub struct EnumerateConfig {
     /// How many levels below a root to go: 0 is the root alone.
     #[serde(default)]
     pub max_depth: Option<u32>,
+    /// After how many entries a directory is given up, as a broken file system may list for ever.
+    #[serde(default)]
+    pub max_entries_per_directory: Option<u64>,
     /// Patterns of names, or of paths below a root if they hold a slash, to leave out with all below them.
     #[serde(default)]
     pub exclude: Vec<String>,
@@ -62,6 +65,7 @@ impl EnumerateConfig {
             follow_symlinks: false,
             one_file_system: false,
             max_depth: None,
+            max_entries_per_directory: None,
             exclude: Vec::new(),
             skip_pseudo: true,
             skip_snapshots: true,
