@@ -85,6 +85,7 @@ impl Measures {
 pub(crate) struct StageMeter {
     shards: Vec<Mutex<Measures>>,
     counters: Mutex<BTreeMap<&'static str, Counter>>,
+    facts: Mutex<BTreeMap<&'static str, serde_json::Value>>,
     result: Mutex<Option<serde_json::Value>>,
 }
 
@@ -95,6 +96,7 @@ impl StageMeter {
                 .map(|_| Mutex::new(Measures::new()))
                 .collect(),
             counters: Mutex::new(BTreeMap::new()),
+            facts: Mutex::new(BTreeMap::new()),
             result: Mutex::new(None),
         }
     }
@@ -122,6 +124,17 @@ impl StageMeter {
         lock(&self.counters)
             .iter()
             .map(|(name, counter)| ((*name).to_owned(), counter.get()))
+            .collect()
+    }
+
+    pub(crate) fn set_fact(&self, name: &'static str, value: serde_json::Value) {
+        lock(&self.facts).insert(name, value);
+    }
+
+    pub(crate) fn facts(&self) -> BTreeMap<String, serde_json::Value> {
+        lock(&self.facts)
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect()
     }
 

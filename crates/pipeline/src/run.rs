@@ -17,7 +17,7 @@ use crate::outcome::StageErrors;
 use crate::report::RunReport;
 use crate::wiring::{open, wire};
 use crate::worker::{Ending, UNTOLD, Worker, discard, panic_message, work};
-use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, Verdict};
+use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, StageError, Verdict};
 
 /// A job that was started.
 ///
@@ -27,6 +27,7 @@ pub struct Run {
     job: String,
     run_id: String,
     started: jiff::Timestamp,
+    keep_partial: bool,
     threads: Vec<(usize, JoinHandle<Ending>)>,
     /// Cancels the run when its time is up; says whether it did.
     timer: Option<JoinHandle<bool>>,
@@ -41,7 +42,7 @@ impl Run {
         let began = Instant::now();
         let health = Arc::new(Health::new(cancel.clone()));
         let (edges, monitored_edges) = wire(&job.graph);
-        let opened = open(job.graph, &edges, &health);
+        let opened = open(job.graph, job.settings.keep_partial, &edges, &health);
         // From here on the stages alone hold the channels' ends, so that channels close when stages end.
         drop(edges);
         let mut run = Run {
@@ -57,6 +58,7 @@ impl Run {
             job: job.name,
             run_id: run_id(started),
             started,
+            keep_partial: job.settings.keep_partial,
             threads: Vec::with_capacity(opened.workers.len()),
             timer: None,
             abandoned: health.stopping(),
@@ -162,19 +164,22 @@ impl Run {
             run_id: self.run_id.clone(),
             job: self.job.clone(),
             started: self.started,
+            finished: jiff::Timestamp::now(),
+            cause: None,
             ended_early: self.monitor.edges().iter().any(|edge| edge.enough),
             errors: self.errors(),
+            stages: self.monitor.stages(),
+            keep_partial: self.keep_partial,
         };
-        self.publish(&mut verdict);
-        let cause = match verdict.outcome {
+        verdict.cause = match verdict.outcome {
             Outcome::Cancelled if timed_out => Some("the job's max_runtime was reached".to_owned()),
             Outcome::Cancelled => Some("the run was cancelled".to_owned()),
             _ => health.fault().map(|fault| fault.to_string()),
         };
+        self.publish(&mut verdict);
         RunReport::new(
             &verdict,
             elapsed,
-            cause,
             health.fault(),
             self.monitor.stages(),
             self.monitor.edges(),
@@ -252,20 +257,37 @@ impl Run {
     fn publish(&mut self, verdict: &mut Verdict) {
         let mut publishers = std::mem::take(&mut self.publishers);
         publishers.sort_by_key(|(stage, order, _)| (*order, *stage));
-        for (stage, _, publisher) in publishers {
-            let published = catch_unwind(AssertUnwindSafe(|| publisher.publish(verdict)));
-            let message = match published {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => panic_message(&*panic),
-            };
-            self.monitor.inner.health.record(Fault {
-                stage: self.monitor.inner.stages[stage].name.clone(),
-                kind: FaultKind::Publish,
-                message,
-            });
-            verdict.outcome = Outcome::Failed;
+        for (stage, _, publisher) in &mut publishers {
+            // What could not be sealed keeps the others from their final names, too.
+            if verdict.outcome.publishes() {
+                self.step(*stage, verdict, |verdict| publisher.seal(verdict));
+            }
         }
+        for (stage, _, publisher) in publishers {
+            self.step(stage, verdict, |verdict| publisher.publish(verdict));
+        }
+    }
+
+    /// A step of publishing; one that fails makes the run a failed one for whoever comes after.
+    fn step(
+        &self,
+        stage: usize,
+        verdict: &mut Verdict,
+        step: impl FnOnce(&Verdict) -> Result<(), StageError>,
+    ) {
+        let message = match catch_unwind(AssertUnwindSafe(|| step(verdict))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_message(&*panic),
+        };
+        let health = &self.monitor.inner.health;
+        health.record(Fault {
+            stage: self.monitor.inner.stages[stage].name.clone(),
+            kind: FaultKind::Publish,
+            message,
+        });
+        verdict.outcome = Outcome::Failed;
+        verdict.cause = health.fault().map(|fault| fault.to_string());
     }
 }
 

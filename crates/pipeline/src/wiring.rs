@@ -9,6 +9,7 @@ use crate::graph::{Graph, GraphStage};
 use crate::meter::StageMeter;
 use crate::monitor::{MonitoredEdge, MonitoredStage};
 use crate::opening::{Context, Resources, WiredEdge, Wiring};
+use crate::stage_spec::StageSpec;
 use crate::worker::{Worker, panic_message};
 use crate::{Opening, PublishOrder, Publisher};
 
@@ -46,7 +47,13 @@ pub(crate) struct Opened {
 }
 
 /// Opens the stages in the order in which messages travel, up to the first that fails; its fault is on record then.
-pub(crate) fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened {
+pub(crate) fn open(
+    graph: Graph,
+    keep_partial: bool,
+    edges: &Edges,
+    health: &Arc<Health>,
+) -> Opened {
+    let specs = StageSpec::of_all(&graph);
     let mut outputs: Vec<Wiring<'_>> = graph
         .stages
         .iter()
@@ -70,10 +77,10 @@ pub(crate) fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened 
     }
     let resources = Resources::default();
     let mut opened = Opened::default();
-    for (index, (stage, wiring)) in graph.stages.into_iter().zip(outputs).enumerate() {
+    let stages = graph.stages.into_iter().zip(outputs).zip(specs);
+    for (index, ((stage, wiring), spec)) in stages.enumerate() {
         let GraphStage {
             name,
-            kind,
             threads,
             accept,
             declaration,
@@ -84,7 +91,7 @@ pub(crate) fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened 
         let tally = Arc::new(ErrorTally::new(&name, accept));
         opened.stages.push(MonitoredStage {
             name: name.clone(),
-            kind,
+            spec,
             threads: 0,
             meter: Arc::clone(&meter),
             tally: Arc::clone(&tally),
@@ -101,6 +108,7 @@ pub(crate) fn open(graph: Graph, edges: &Edges, health: &Arc<Health>) -> Opened 
                 told: Arc::default(),
             },
             threads,
+            keep_partial,
             resources: &resources,
             wiring,
             tally: Arc::clone(&tally),

@@ -23,6 +23,9 @@ pub struct PipelineSettings {
     pub capacity_bytes: ByteSize,
     /// The time after which a run is cancelled.
     pub max_runtime: Option<Period>,
+    /// Whether a run that does not finish leaves what there is of its outputs under names that say so:
+    /// false when unset.
+    pub keep_partial: bool,
 }
 
 impl Default for PipelineSettings {
@@ -32,6 +35,7 @@ impl Default for PipelineSettings {
             capacity: 16,
             capacity_bytes: ByteSize::from_mib(8),
             max_runtime: None,
+            keep_partial: false,
         }
     }
 }
@@ -52,6 +56,7 @@ pub(super) struct PipelineTable {
     capacity: Option<Capacity>,
     capacity_bytes: Option<CapacityBytes>,
     max_runtime: Option<MaxRuntime>,
+    keep_partial: Option<bool>,
 }
 
 impl From<PipelineTable> for PipelineSettings {
@@ -66,6 +71,7 @@ impl From<PipelineTable> for PipelineSettings {
                 .capacity_bytes
                 .map_or(default.capacity_bytes, |capacity| capacity.0),
             max_runtime: table.max_runtime.map(|period| period.0),
+            keep_partial: table.keep_partial.unwrap_or(default.keep_partial),
         }
     }
 }

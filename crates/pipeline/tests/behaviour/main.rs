@@ -10,6 +10,7 @@ mod failure;
 mod flow;
 mod graph;
 mod metering;
+mod partial;
 mod publishing;
 mod stopping;
 mod support;
