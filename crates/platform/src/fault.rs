@@ -29,6 +29,15 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 5] = [
+        Fault::Replaced,
+        Fault::Cancelled,
+        Fault::NotRegular,
+        Fault::ReaddirLoop,
+        Fault::Malformed,
+    ];
+
     /// A symbolic name in the manner of `errno`: `"REPLACED"`.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -21,10 +21,11 @@ use statline_platform::{
 };
 
 use crate::directories::{BackendSetting, Directories, backend};
+use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::{Frontier, LocalFrontier, Next, Siblings};
 use crate::opened_roots::{First, Roots};
-use crate::roots::RootPath;
+use crate::roots::{ROOTS, RootPath};
 use crate::stat_ahead::StatAhead;
 use crate::{DirectoryEnd, DirectoryStatus, EntryBatch};
 
@@ -99,6 +100,7 @@ impl Kind for Enumerate {
     }
 
     fn declare(&self, config: Option<&EnumerateConfig>, ports: &mut Declare<'_>) -> Self::Ports {
+        error_codes::declare(ports);
         if let Some(config) = config {
             if config.roots.is_empty() {
                 ports.problem(
@@ -124,6 +126,8 @@ impl Kind for Enumerate {
         let directories = Directories::of_run(stage, &backend)?;
         directories.note_lister();
         let roots = Roots::open(&config, &directories)?;
+        let named: Vec<RootPath> = config.roots.iter().map(RootPath::absolute).collect();
+        stage.context().set_fact(ROOTS, &named)?;
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,
@@ -428,7 +432,7 @@ impl EnumerateWorker {
         // Without followed links only a mount can lead back up.
         if (crosses || self.scan.config.follow_symlinks) && is_loop(node, identity) {
             let error = io::Error::other("the directory is one of those above it");
-            let record = record(node, "open", "LOOP", &error);
+            let record = record(node, "open", error_codes::LOOP, &error);
             self.out.errors().report(record)?;
             self.end(node, Sent::default(), DirectoryStatus::Failed)?;
             return Ok(Admission::Elsewhere);
