@@ -325,7 +325,8 @@ impl OutputFile {
         }
     }
 
-    /// Writes the mark, still under a temporary name, and looks whether the names can be given.
+    /// Writes the mark, still under a temporary name, looks whether the names can be given, and makes the directory
+    /// durable as it is. After that only renames are left, and making those durable.
     ///
     /// # Errors
     /// If the file or its mark could not be put in place.
@@ -351,13 +352,14 @@ impl OutputFile {
             .and_then(|()| write_mark(&OutputMark::new(verdict, &content), directory))
             .map_err(|error| failed("write", &beside, error))?;
         *mark = Some(sealed);
-        Ok(())
+        sync_directory(directory).map_err(|error| failed("sync the directory of", path, error))
     }
 
     /// Puts the mark and then the file in place, or throws both away if the run's outcome publishes nothing.
     ///
     /// # Errors
-    /// If the file or its mark cannot be put in place. Then what stood there stands there still, without a mark.
+    /// If the file or its mark cannot be put in place; then what stood there stands there still, without a mark. Or if
+    /// that cannot be made durable; then both are in place as far as anybody can see.
     pub fn publish(self, verdict: &Verdict) -> Result<(), StageError> {
         let content = self.content();
         let Target::File {
@@ -434,8 +436,7 @@ fn put_in_place(
 ) -> Result<(), StageError> {
     let beside = OutputMark::path_for(path);
     let put = mark.persist(&beside).map_err(|error| error.error);
-    put.and_then(|_| sync_directory(directory))
-        .map_err(|error| failed("write", &beside, error))?;
+    put.map_err(|error| failed("put in place", &beside, error))?;
     if let Err(error) = temporary.persist(path) {
         // A mark that tells of another file than the one beside it is worse than none.
         let _ = std::fs::remove_file(&beside);
