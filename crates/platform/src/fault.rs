@@ -42,6 +42,19 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 9] = [
+        Fault::Replaced,
+        Fault::Cancelled,
+        Fault::NotRegular,
+        Fault::ReaddirLoop,
+        Fault::TooManyEntries,
+        Fault::Malformed,
+        Fault::Stalled,
+        Fault::KindChanged,
+        Fault::Loop,
+    ];
+
     /// A symbolic name in the manner of `errno`: `"REPLACED"`.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -17,10 +17,11 @@ use statline_platform::{Backend, Identity};
 use crate::EntryBatch;
 use crate::descent::Descent;
 use crate::directories::{BackendSetting, Directories, backend};
+use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::Frontier;
 use crate::opened_roots::Roots;
-use crate::roots::RootPath;
+use crate::roots::{ROOTS, RootPath};
 
 /// Options of `enumerate`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -91,6 +92,7 @@ impl Kind for Enumerate {
     }
 
     fn declare(&self, config: Option<&EnumerateConfig>, ports: &mut Declare<'_>) -> Self::Ports {
+        error_codes::declare(ports);
         if let Some(config) = config {
             if config.roots.is_empty() {
                 ports.problem(
@@ -116,6 +118,8 @@ impl Kind for Enumerate {
         let directories = Directories::of_run(stage, &backend)?;
         directories.note_lister();
         let roots = Roots::open(&config, &directories, stage)?;
+        let named: Vec<RootPath> = config.roots.iter().map(RootPath::absolute).collect();
+        stage.context().set_fact(ROOTS, &named)?;
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,
