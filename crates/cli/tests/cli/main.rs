@@ -6,6 +6,7 @@
 mod commands;
 mod endings;
 mod hostile;
+mod parent;
 mod pipelines;
 mod print_job;
 mod scans;
