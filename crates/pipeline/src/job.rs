@@ -93,6 +93,11 @@ impl Job {
         &self.name
     }
 
+    /// What holds for the whole job.
+    pub fn settings(&self) -> &PipelineSettings {
+        &self.settings
+    }
+
     /// What is odd about the job without keeping it from running.
     pub fn warnings(&self) -> &Problems {
         &self.warnings
