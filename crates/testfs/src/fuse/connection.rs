@@ -67,6 +67,11 @@ impl Connection {
         &self.point
     }
 
+    /// The name of the connection below `/sys/fs/fuse/connections`.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
+    }
+
     /// Ends all calls under way, and all to come, with an error.
     pub(crate) fn abort(&self) -> io::Result<()> {
         let control = Path::new(CONTROL);

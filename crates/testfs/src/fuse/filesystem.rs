@@ -244,6 +244,11 @@ impl Filesystem for TestFilesystem {
         );
     }
 
+    /// Not a call: nobody waits for an answer, so rules and counters know nothing of it.
+    fn forget(&self, _: &Request, inode: INodeNo, lookups: u64) {
+        self.server.backing.forget(inode.0, lookups);
+    }
+
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         self.call(
             Operation::Getattr,

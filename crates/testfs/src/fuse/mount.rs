@@ -57,8 +57,9 @@ impl TestFs {
         Self::new(Source::Generated(tree))
     }
 
-    /// A file system that shows a real directory, read only. Hidden from it is nothing: the tree
-    /// may change, and entries keep their inode numbers.
+    /// A file system that shows a real directory, read only. The directory may change meanwhile,
+    /// and entries keep their inode numbers. Permissions are not checked: the mount shows what this
+    /// process may see, to everybody.
     pub fn passthrough(path: impl Into<PathBuf>) -> Self {
         Self::new(Source::Passthrough(path.into()))
     }
@@ -118,8 +119,8 @@ impl TestFs {
     /// Mounts the file system on a new directory of its own.
     ///
     /// A process must not be killed while its own threads wait for a call that hangs on its own
-    /// mount: the kernel waits for an answer that only that process could give. It takes an abort
-    /// from outside to end it.
+    /// mount: the kernel waits for an answer that only that process could give. To end it, write 1
+    /// to `/sys/fs/fuse/connections/N/abort`, where `fusectl` is mounted.
     ///
     /// # Errors
     /// If there is no right to mount, the real directory cannot be opened, or a rule can never do
@@ -326,12 +327,11 @@ impl Drop for Mounted {
 
 impl fmt::Display for Mounted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "test file system on {}, seed {}, ",
-            self.path().display(),
-            self.seed
-        )?;
+        write!(f, "test file system on {}, ", self.path().display())?;
+        if let Some(connection) = &self.connection {
+            write!(f, "connection {}, ", connection.number())?;
+        }
+        write!(f, "seed {}, ", self.seed)?;
         match &self.server.backing {
             Backing::Generated(tree) => write!(f, "generated, {:?}", tree.totals())?,
             Backing::Passthrough(_) => f.write_str("passed through")?,
