@@ -33,6 +33,8 @@ mod paths;
 mod record_batch;
 mod registration;
 mod roots;
+#[cfg(test)]
+mod round_trip;
 mod row;
 mod row_input;
 mod run_start;
