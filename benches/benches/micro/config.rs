@@ -58,19 +58,19 @@ fn bombs() -> [(&'static str, String); 6] {
         ),
         (
             "unknown keys",
-            stages(256, &|_| lines(150, &|at| format!("inputz{at}=1\n"))),
+            stages(256, &|_| lines(120, &|at| format!("inputz{at}=1\n"))),
         ),
         (
             "unknown tables",
-            lines(20_000, &|at| format!("[a{at:05}]\ntype=1\n")),
+            lines(15_000, &|at| format!("[a{at:05}]\ntype=1\n")),
         ),
         (
             "many levels",
             format!(
                 "a=[{}]",
-                format!("{}{},", "[".repeat(62), "]".repeat(62)).repeat(1_000)
+                format!("{}{},", "[".repeat(62), "]".repeat(62)).repeat(750)
             ),
         ),
-        ("large variables", walk(&"\"${A}\",".repeat(60_000))),
+        ("large variables", walk(&"\"${A}\",".repeat(45_000))),
     ]
 }
