@@ -39,9 +39,13 @@ mod registry;
 mod report;
 mod results;
 mod run;
+#[cfg(test)]
+#[cfg(shuttle)]
+mod schedules;
 mod shape;
 mod stage;
 mod stream;
+mod sync;
 pub mod testing;
 mod waits;
 mod wiring;

@@ -4,7 +4,6 @@ use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::ThreadSetting;
 use crate::declare::{Declaration, InputPort, OutputPort};
@@ -13,6 +12,7 @@ use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::{Counter, StageMeter, WorkerMeter};
 use crate::port::{Fan, InletProgress, Witness};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::worker::Worker;
 use crate::{
     Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError, Stop,
