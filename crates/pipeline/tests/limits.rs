@@ -33,8 +33,7 @@ impl Kind for Pass {
 /// Takes numbers, and texts that it has no use for.
 struct End;
 
-#[derive(Deserialize, JsonSchema)]
-#[expect(dead_code, reason = "only the reading of it is tested")]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Texts {
     #[serde(default)]
     texts: Vec<String>,
