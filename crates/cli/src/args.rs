@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::escape::escaped_message;
 use crate::exit::EXIT_STATUS;
 use crate::human::Units;
 
@@ -53,6 +54,35 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+impl Arguments {
+    /// The arguments of the program. What is wrong with them is told, and ends it.
+    pub(crate) fn read() -> Arguments {
+        let error = match Arguments::try_parse() {
+            Ok(arguments) => return arguments,
+            Err(error) => error,
+        };
+        // The message quotes what it does not understand, which may be a name that acts on terminals: then the same is
+        // told of arguments in which that is escaped.
+        let harmless: Vec<String> = std::env::args_os()
+            .map(|argument| escaped_message(&argument.to_string_lossy()))
+            .collect();
+        let given = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+        if given.eq(harmless.iter().cloned()) {
+            error.exit();
+        }
+        match Arguments::try_parse_from(harmless) {
+            Err(error) => error.exit(),
+            // Nothing is wrong with an argument but what was escaped.
+            Ok(_) => {
+                let message = error.to_string();
+                let lines = message.lines().map(|line| escaped_message(line) + "\n");
+                eprint!("{}", lines.collect::<String>());
+                std::process::exit(error.exit_code());
+            }
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Scan(Box<ScanArguments>),
@@ -63,6 +93,7 @@ pub(crate) enum Command {
     Describe(DescribeArguments),
     Doctor(DoctorArguments),
     Report(ReportArguments),
+    Verify(VerifyArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -161,6 +192,12 @@ pub(crate) struct ScanArguments {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) errors: Option<PathBuf>,
 
+    /// If the scan is stopped or fails, leave the rows until then in FILE.partial.
+    ///
+    /// FILE.partial.run.json beside it says why it ended. A later scan that writes FILE removes both.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) keep_partial: bool,
+
     /// Print the job that the other flags describe, and do not run it.
     #[arg(long, help_heading = "Output")]
     pub(crate) print_job: bool,
@@ -192,6 +229,13 @@ pub(crate) struct RunArguments {
     /// The job; `-` is standard input.
     #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
     pub(crate) job: PathBuf,
+
+    /// If the run is stopped or fails, leave what was written of each FILE until then in FILE.partial.
+    ///
+    /// FILE.partial.run.json beside it says why it ended. A later run that writes FILE removes both. It stands for
+    /// keep_partial = true below [pipeline].
+    #[arg(long, help_heading = "Job")]
+    pub(crate) keep_partial: bool,
 
     #[command(flatten)]
     pub(crate) set: SetArguments,
@@ -282,6 +326,18 @@ pub(crate) struct ReportArguments {
     pub(crate) si: bool,
 }
 
+/// Check that outputs are what a run wrote, and say how that run ended.
+///
+/// The mark beside an output, FILE.run.json, has its length and its BLAKE3 digest; the whole file is read to compare
+/// them. The status is 0 if all files match and are complete, 3 if all match and some are not complete (a partial result
+/// is not), 1 if some file does not match or cannot be read, or its mark cannot.
+#[derive(Args, Debug)]
+pub(crate) struct VerifyArguments {
+    /// The outputs, not their marks.
+    #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
 /// Print a script that completes statline's arguments in a shell.
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArguments {
@@ -306,6 +362,15 @@ pub(crate) struct SetArguments {
     /// What is no TOML is taken as a string: `stages.out.path=/tmp/x` needs no quotes.
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Job")]
     pub(crate) set: Vec<String>,
+}
+
+impl SetArguments {
+    /// The assignments, with the one that --keep-partial stands for.
+    pub(crate) fn with_keep_partial(&self, keep_partial: bool) -> Vec<String> {
+        let mut set = self.set.clone();
+        set.extend(keep_partial.then(|| "pipeline.keep_partial=true".to_owned()));
+        set
+    }
 }
 
 /// What is said about a run, and where.

@@ -71,11 +71,11 @@ fn push(out: &mut String, character: char) {
     }
 }
 
-/// C1 controls, line separators, and the marks that set the direction of text or hide in it.
-fn acts(character: char) -> bool {
+/// DEL, C1 controls, line separators, and the marks that set the direction of text or hide in it.
+pub(crate) fn acts(character: char) -> bool {
     matches!(
         character,
-        '\u{80}'..='\u{9f}'
+        '\u{7f}'..='\u{9f}'
             | '\u{61c}'
             | '\u{200b}'
             | '\u{200e}'

@@ -13,7 +13,7 @@ use crate::terminal::{Palette, Terminal};
 pub(crate) const EXIT_STATUS: &str = "\
 Exit status:
   0        complete
-  1        failed, or out of time: nothing was written
+  1        failed, or out of time: no output has its name
   2        a mistake in the arguments or in the job
   3        finished, but something could not be read; the outputs are written and say so
   130, 143 stopped by SIGINT, SIGTERM; a second signal ends the program at once";

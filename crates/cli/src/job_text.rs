@@ -7,6 +7,8 @@ use std::fmt::Write;
 use serde::Serialize;
 use toml::Value;
 
+use crate::escape::acts;
+
 /// Columns that a line has at the most, if its value can be broken.
 const WIDTH: usize = 100;
 
@@ -174,17 +176,51 @@ fn key(name: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     match !name.is_empty() && name.bytes().all(is_bare) {
         true => name.to_owned(),
-        false => Value::from(name).to_string(),
+        false => text(&Value::from(name)),
+    }
+}
+
+/// A value as TOML. What acts on terminals is written as an escape, so that a job can be looked at.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(string) if string.contains(acts) => {
+            let mut out = String::from("\"");
+            for character in string.chars() {
+                match character {
+                    '"' | '\\' => out.extend(['\\', character]),
+                    _ if character.is_control() || acts(character) => {
+                        out.push_str(&format!("\\u{:04X}", u32::from(character)));
+                    }
+                    _ => out.push(character),
+                }
+            }
+            out.push('"');
+            out
+        }
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(text).collect();
+            format!("[{}]", values.join(", "))
+        }
+        Value::Table(table) => {
+            let entries = table
+                .iter()
+                .map(|(name, value)| format!("{} = {}", key(name), text(value)));
+            match entries.collect::<Vec<String>>() {
+                entries if entries.is_empty() => "{}".to_owned(),
+                entries => format!("{{ {} }}", entries.join(", ")),
+            }
+        }
+        value => value.to_string(),
     }
 }
 
 fn assignment(key: &str, value: &Value) -> String {
-    let line = format!("{key} = {value}");
+    let line = format!("{key} = {}", text(value));
     match value {
         Value::Array(values) if line.chars().count() > WIDTH => {
             let values: Vec<String> = values
                 .iter()
-                .map(|value| format!("    {value},\n"))
+                .map(|value| format!("    {},\n", text(value)))
                 .collect();
             format!("{key} = [\n{}]", values.concat())
         }
@@ -220,10 +256,19 @@ mod tests {
 
     #[test]
     fn strings_stand_for_themselves() {
-        for string in ["${HOME}", "$${x}", "$$${", "a\"b\\c\n\u{1b}'''", "#[x]", ""] {
+        for string in [
+            "${HOME}",
+            "$${x}",
+            "$$${",
+            "a\"b\\c\n\u{1b}'''",
+            "\u{1b}\"\\\n\u{7f}\u{9b}\u{202e}",
+            "#[x]",
+            "",
+        ] {
             let text = text(|job| {
                 job.stage("a", "b", "").key("path", string);
             });
+            assert!(!text.contains(acts), "{text:?}");
             let parsed: toml::Table = text.parse().unwrap();
             let read = parsed["stages"]["a"]["path"].as_str().unwrap();
             // What the loader makes of a dollar that is doubled.

@@ -28,16 +28,15 @@ mod terminal;
 mod totals;
 mod validate;
 mod verdict;
+mod verify;
 
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use crate::args::{Arguments, Command};
 use crate::terminal::Terminal;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read();
     let terminal = Terminal::new(arguments.color);
     let ended = match &arguments.command {
         Command::Scan(arguments) => scan::scan(arguments, terminal),
@@ -48,6 +47,7 @@ fn main() -> ExitCode {
         Command::Describe(arguments) => describe::describe(arguments, terminal),
         Command::Doctor(arguments) => doctor::doctor(arguments, terminal),
         Command::Report(arguments) => report::report(arguments, terminal),
+        Command::Verify(arguments) => verify::verify(arguments, terminal),
         Command::Completions(arguments) => generate::completions(arguments, terminal),
         Command::Man(arguments) => generate::man(arguments, terminal),
     };

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use statline_pipeline::{REPORT_SCHEMA, RunReport};
+use statline_stages::OutputMark;
 
 use crate::args::{self, ReportArguments};
 use crate::exit::{Exit, Failure};
@@ -21,8 +22,15 @@ pub(crate) fn report(arguments: &ReportArguments, terminal: Terminal) -> Result<
         false => std::fs::File::open(path).and_then(|mut file| file.read_to_string(&mut text)),
     }
     .map_err(|error| failed(&error))?;
-    let report: RunReport = serde_json::from_str(&text)
-        .map_err(|error| failed(&format_args!("not a report of a run: {error}")))?;
+    let report: RunReport =
+        serde_json::from_str(&text).map_err(|error| {
+            match serde_json::from_str::<OutputMark>(&text) {
+                Ok(_) => failed(
+                    &"the mark of an output; `statline verify` takes the output that it is about",
+                ),
+                Err(_) => failed(&format_args!("not a report of a run: {error}")),
+            }
+        })?;
     if report.schema != REPORT_SCHEMA {
         return Err(failed(&format_args!(
             "the report has the form {}, and this program knows the form {REPORT_SCHEMA}",

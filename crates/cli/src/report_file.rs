@@ -29,7 +29,8 @@ impl ReportFile {
             _ => Path::new("."),
         };
         let temporary = tempfile::Builder::new()
-            .prefix(".statline-")
+            // Another form than that of outputs under way, which runs remove if nobody writes them.
+            .prefix(".statline-report-")
             .suffix(".tmp")
             .tempfile_in(directory)
             .map_err(|error| failed(path, &error))?;

@@ -50,7 +50,8 @@ pub(crate) struct Telling {
 }
 
 pub(crate) fn run(arguments: &RunArguments, terminal: Terminal) -> Result<Exit, Failure> {
-    let job = load::job(&arguments.job, &arguments.set.set)?;
+    let overrides = arguments.set.with_keep_partial(arguments.keep_partial);
+    let job = load::job(&arguments.job, &overrides)?;
     let telling = &arguments.telling;
     let ended = execute(job, telling, None, terminal)?;
     let report = &ended.report;

@@ -66,7 +66,7 @@ pub(crate) fn scan(arguments: &ScanArguments, terminal: Terminal) -> Result<Exit
         ));
     }
     let mut text = job_text(arguments, &goal)?;
-    let mut overrides = arguments.set.set.clone();
+    let mut overrides = arguments.set.with_keep_partial(arguments.keep_partial);
     if arguments.print_job {
         // What is printed is checked as well: a file that does not run helps nobody.
         load(&text, &overrides)?;

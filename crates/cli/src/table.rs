@@ -41,7 +41,9 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        self.rows.push(cells.into_iter().collect());
+        // Names of stages come from reports as well, which anybody can write.
+        let cells = cells.into_iter().map(|cell| escaped_message(&cell));
+        self.rows.push(cells.collect());
     }
 
     /// Makes the last row stand out.
@@ -214,7 +216,8 @@ pub(crate) fn counters(stages: &[StageReport]) -> String {
             .map(|(name, number)| format!("{} {}", human::count(*number), escaped_message(name)))
             .collect();
         if !counters.is_empty() {
-            let _ = writeln!(out, "  {}: {}", stage.name, counters.join(" · "));
+            let name = escaped_message(&stage.name);
+            let _ = writeln!(out, "  {name}: {}", counters.join(" · "));
         }
     }
     out

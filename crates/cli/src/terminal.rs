@@ -6,6 +6,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use crate::args::When;
+use crate::escape::acts;
 use crate::exit::Failure;
 
 /// Escape sequences, or nothing in their places.
@@ -41,6 +42,24 @@ impl Palette {
                 reset: "",
             }
         }
+    }
+}
+
+/// JSON as it is, or, where a string in it holds what acts on terminals, with that as an escape of JSON: the same data.
+fn harmless(text: Vec<u8>) -> Vec<u8> {
+    match std::str::from_utf8(&text) {
+        Ok(json) if json.contains(acts) => {
+            let mut out = String::with_capacity(json.len() + 16);
+            for character in json.chars() {
+                match acts(character) {
+                    // Each of them is in the first plane of Unicode.
+                    true => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+                    false => out.push(character),
+                }
+            }
+            out.into_bytes()
+        }
+        _ => text,
     }
 }
 
@@ -101,7 +120,7 @@ impl Terminal {
         let mut text = serde_json::to_vec_pretty(data)
             .map_err(|error| Failure::failed(format!("cannot write JSON: {error}")))?;
         text.push(b'\n');
-        self.print(&text)
+        self.print(&harmless(text))
     }
 
     /// Says something on standard error. There is nobody to tell that this failed.

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use statline_pipeline::{ErrorCount, Outcome, RunReport, StageReport};
-use statline_stages::Summary;
+use statline_stages::{OUTPUT_FACT, Summary, WrittenOutput};
 
-use crate::escape::escaped_message;
+use crate::escape::{escaped_message, escaped_path};
 use crate::human;
 use crate::run::Telling;
 use crate::stalls;
@@ -47,25 +47,51 @@ fn summary(stage: &StageReport) -> Option<Summary> {
 pub(crate) fn failure(report: &RunReport, told: &Telling, palette: Palette) -> String {
     let Palette { error, reset, .. } = palette;
     let cause = report.cause.as_deref().unwrap_or("it is not known why");
+    let kept = kept(report);
+    let written = match kept.is_empty() {
+        true => "nothing was written",
+        false => "what there is was kept",
+    };
     let mut out = match (report.outcome, told.signal) {
         (Outcome::Cancelled, Some(signal)) => format!(
-            "{error}stopped{reset} by {} after {}, {} in; nothing was written\n",
+            "{error}stopped{reset} by {} after {}, {} in; {written}\n",
             signal_name(signal),
             human::duration(elapsed(report)),
             human::counted(entries(report, told), "entry", "entries")
         ),
         (Outcome::Cancelled, None) => format!(
-            "{error}stopped{reset} after {}: {}; nothing was written\n",
+            "{error}stopped{reset} after {}: {}; {written}\n",
             human::duration(elapsed(report)),
             escaped_message(cause)
         ),
         _ => format!("{error}error{reset}: {}\n", escaped_message(cause)),
     };
     out.push_str(&stalls::lines(report, palette));
+    for output in kept {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "  {} in {}",
+            human::counted(output.rows, "row", "rows"),
+            escaped_path(output.path.as_path())
+        );
+    }
     if told.verbose > 0 {
         out.push_str(&measures(report, told, palette));
     }
     out
+}
+
+/// The partial results that a run has left.
+fn kept(report: &RunReport) -> Vec<WrittenOutput> {
+    let stated = report
+        .stages
+        .iter()
+        .filter_map(|stage| stage.facts.get(OUTPUT_FACT));
+    let outputs = stated.filter_map(|fact| serde_json::from_value(fact.clone()).ok());
+    outputs
+        .filter(|output: &WrittenOutput| output.partial)
+        .collect()
 }
 
 fn headline(report: &RunReport, told: &Telling, palette: Palette) -> String {
@@ -156,9 +182,20 @@ pub(crate) fn unreadable(report: &RunReport, told: &Telling, palette: Palette) -
     if counts.is_empty() {
         return String::new();
     }
-    counts.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));
     let Palette { warning, reset, .. } = palette;
     let mut out = format!("\n  {warning}could not be read{reset}\n");
+    out.push_str(&error_lines(counts));
+    if let Some(how) = told.how_to_see_errors {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "  {how}");
+    }
+    out
+}
+
+/// A line for each stage, operation and code, the most frequent first.
+pub(crate) fn error_lines(mut counts: Vec<(&str, &ErrorCount)>) -> String {
+    counts.sort_by_key(|(_, error)| std::cmp::Reverse(error.count));
+    let mut out = String::new();
     let width = counts
         .iter()
         .map(|(_, error)| human::count(error.count).len())
@@ -173,14 +210,12 @@ pub(crate) fn unreadable(report: &RunReport, told: &Telling, palette: Palette) -
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "  {:>width$} × {} {}, in {stage}{accepted}",
+            "  {:>width$} × {} {}, in {}{accepted}",
             human::count(error.count),
             escaped_message(&error.operation),
             escaped_message(&error.code),
+            escaped_message(stage),
         );
-    }
-    if let Some(how) = told.how_to_see_errors {
-        let _ = writeln!(out, "  {how}");
     }
     out
 }

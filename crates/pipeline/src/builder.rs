@@ -1,6 +1,5 @@
 //! Assembles a job in Rust: the same graph and the same checks as a file, without TOML.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::config::{
@@ -167,6 +166,7 @@ impl Builder {
             location,
             kind: Some((name.to_owned(), Arc::new(kind) as Arc<dyn ErasedKind>)),
             config: Some(Box::new(config)),
+            options: None,
             inputs: Vec::new(),
             inputs_complete: true,
             threads: match threading {
@@ -177,7 +177,7 @@ impl Builder {
                 messages: self.settings.capacity,
                 bytes: usize::try_from(self.settings.capacity_bytes.bytes()).unwrap_or(usize::MAX),
             },
-            accept: BTreeSet::new(),
+            accept: Vec::new(),
         };
         self.nodes.push(node);
         let last = self.nodes.len() - 1;

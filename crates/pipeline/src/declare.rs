@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::marker::PhantomData;
 
-use crate::config::{Location, Problem, ThreadSetting};
+use crate::config::{Location, Problem, ThreadSetting, did_you_mean};
 use crate::edge::{Capacity, Edge};
 use crate::stream::MessageType;
 use crate::{Message, Order, Properties, Stream};
@@ -17,6 +17,9 @@ pub const DEFAULT_INPUT: &str = "in";
 pub const DEFAULT_OUTPUT: &str = "out";
 /// The output port for [`ErrorRecord`](crate::ErrorRecord)s that every stage has.
 pub const ERRORS_OUTPUT: &str = "errors";
+
+/// So many unknown codes of one stage are reported: comparing each with all that are known takes its time.
+const MOST_CODES: usize = 32;
 
 /// A declared input port; [`Endpoints::input`](crate::Endpoints::input) turns it into an [`Inlet`](crate::Inlet).
 pub struct InputPort<T> {
@@ -69,6 +72,8 @@ pub struct Declare<'a> {
     location: &'a Location,
     incoming: &'a [(String, Stream)],
     threads: ThreadSetting,
+    /// The codes of errors that the job accepts from the stage.
+    pub(crate) accept: &'a [String],
     pub(crate) declaration: Declaration,
 }
 
@@ -84,6 +89,7 @@ impl<'a> Declare<'a> {
             location,
             incoming,
             threads,
+            accept: &[],
             declaration: Declaration::default(),
         }
     }
@@ -158,6 +164,30 @@ impl<'a> Declare<'a> {
     /// States that the stage sends nothing before it has received everything, as a sort does.
     pub fn holds_everything(&mut self) {
         self.declaration.holds_everything = true;
+    }
+
+    /// States which codes the stage's errors can have, so that the job accepts no other: one that is misspelt would
+    /// never be met, and the job's owner would not know. A kind that does not call this lets every code pass.
+    ///
+    /// `known` are the codes to suggest from; `is_known` says of any code whether it can occur.
+    pub fn error_codes<'k>(
+        &mut self,
+        known: impl IntoIterator<Item = &'k str>,
+        is_known: impl Fn(&str) -> bool,
+    ) {
+        let known: Vec<&str> = known.into_iter().collect();
+        let accept = self.accept.iter().enumerate();
+        for (place, code) in accept.filter(|(_, code)| !is_known(code)).take(MOST_CODES) {
+            let help = did_you_mean(code, "codes", known.iter().copied());
+            let help = help.or_else(|| {
+                let example = known.first()?;
+                Some(format!(
+                    "errors are told by their codes, such as {example:?}"
+                ))
+            });
+            let message = format!("no error of this stage has the code {code:?}");
+            self.problem(&format!("accept[{place}]"), message, help);
+        }
     }
 
     /// Reports a problem unless what comes in on `port` is ordered by `keys`.

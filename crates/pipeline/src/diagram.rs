@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::Job;
+use crate::config::is_unsafe;
 
 impl Job {
     /// The graph as a Mermaid flowchart.
@@ -33,6 +34,8 @@ impl Job {
                 .replace('\\', "\\\\")
                 .replace('"', "\\\"")
                 .replace('\n', "\\n")
+                // The name of a job may hold anything, and graphs are looked at on terminals, too.
+                .replace(is_unsafe, "\u{fffd}")
         };
         let mut text = format!(
             "digraph \"{}\" {{\n    rankdir=LR;\n    node [shape=box];\n",

@@ -24,13 +24,16 @@ pub(crate) struct Node {
     pub(crate) kind: Option<(String, Arc<dyn ErasedKind>)>,
     /// `None` when it was wrong; that has been reported.
     pub(crate) config: Option<AnyConfig>,
+    /// The same as reports tell it.
+    pub(crate) options: Option<serde_json::Value>,
     pub(crate) inputs: Vec<InputDescription>,
     /// False when an input was wrong and left out; that has been reported.
     pub(crate) inputs_complete: bool,
     pub(crate) inputs_location: Location,
     pub(crate) threads: ThreadSetting,
     pub(crate) capacity: Capacity,
-    pub(crate) accept: BTreeSet<String>,
+    /// The codes in the order in which they were written.
+    pub(crate) accept: Vec<String>,
 }
 
 /// Where a message leaves a stage.
@@ -49,6 +52,7 @@ pub(crate) struct GraphStage {
     pub(crate) threads: ThreadSetting,
     pub(crate) capacity: Capacity,
     pub(crate) accept: BTreeSet<String>,
+    pub(crate) options: Option<serde_json::Value>,
     pub(crate) declaration: Declaration,
     pub(crate) open: OpenStage,
     /// For each declared input port, what feeds it.
@@ -302,6 +306,7 @@ fn declare(
         .collect();
 
     let mut ports = Declare::new(&node.name, &node.location, &incoming, node.threads);
+    ports.accept = &node.accept;
     let open = Arc::clone(kind).declare(config, &mut ports);
     let mut declaration = ports.declaration;
     problems.extend(std::mem::take(&mut declaration.problems));
@@ -622,7 +627,8 @@ fn assemble(
             kind: node.kind?.0,
             threads: node.threads,
             capacity: node.capacity,
-            accept: node.accept,
+            accept: node.accept.into_iter().collect(),
+            options: node.options,
             declaration: stage.declaration,
             open: stage.open?,
             feeds,

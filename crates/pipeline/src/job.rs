@@ -144,7 +144,11 @@ fn node(
         }
         entry
     });
-    let config = entry.and_then(|entry| (entry.decode)(&stage.options, problems));
+    let decoded = entry.and_then(|entry| (entry.decode)(&stage.options, problems));
+    let (config, options) = match decoded {
+        Some(decoded) => (Some(decoded.config), decoded.told),
+        None => (None, None),
+    };
     let misspelt_inputs = stage.inputs.is_empty()
         && entry.is_some_and(|entry| (entry.misspells_inputs)(&stage.options));
     let threads = match (entry.map(|entry| entry.threading), stage.threads) {
@@ -168,6 +172,7 @@ fn node(
         location: stage.location,
         kind: stage.kind.zip(entry.map(|entry| Arc::clone(&entry.kind))),
         config,
+        options,
         inputs: stage.inputs,
         inputs_complete: stage.inputs_complete && !misspelt_inputs,
         inputs_location: stage.inputs_location,
@@ -184,9 +189,6 @@ fn node(
             )
             .unwrap_or(usize::MAX),
         },
-        accept: stage
-            .accept
-            .map(|(codes, _)| codes.into_iter().collect())
-            .unwrap_or_default(),
+        accept: stage.accept.map(|(codes, _)| codes).unwrap_or_default(),
     }
 }

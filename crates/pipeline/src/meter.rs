@@ -87,6 +87,7 @@ pub(crate) struct StageMeter {
     /// Signs of life of its workers.
     beats: AtomicU64,
     counters: Mutex<BTreeMap<&'static str, Counter>>,
+    facts: Mutex<BTreeMap<&'static str, serde_json::Value>>,
     result: Mutex<Option<serde_json::Value>>,
 }
 
@@ -98,6 +99,7 @@ impl StageMeter {
                 .collect(),
             beats: AtomicU64::new(0),
             counters: Mutex::new(BTreeMap::new()),
+            facts: Mutex::new(BTreeMap::new()),
             result: Mutex::new(None),
         }
     }
@@ -134,6 +136,17 @@ impl StageMeter {
         lock(&self.counters)
             .iter()
             .map(|(name, counter)| ((*name).to_owned(), counter.get()))
+            .collect()
+    }
+
+    pub(crate) fn set_fact(&self, name: &'static str, value: serde_json::Value) {
+        lock(&self.facts).insert(name, value);
+    }
+
+    pub(crate) fn facts(&self) -> BTreeMap<String, serde_json::Value> {
+        lock(&self.facts)
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
             .collect()
     }
 

@@ -8,6 +8,7 @@ use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::StageMeter;
 use crate::report::{EdgeReport, Snapshot, StageReport};
+use crate::stage_spec::StageSpec;
 use crate::stall::{Stall, Stalls};
 
 /// Sees a run from outside while it goes on. Cheap to clone.
@@ -29,7 +30,7 @@ pub(crate) struct Monitored {
 
 pub(crate) struct MonitoredStage {
     pub(crate) name: String,
-    pub(crate) kind: String,
+    pub(crate) spec: StageSpec,
     pub(crate) threads: usize,
     pub(crate) meter: Arc<StageMeter>,
     pub(crate) tally: Arc<ErrorTally>,
@@ -70,7 +71,7 @@ impl Monitor {
             .map(|stage| {
                 StageReport::new(
                     &stage.name,
-                    &stage.kind,
+                    &stage.spec,
                     stage.threads,
                     elapsed,
                     &stage.meter,

@@ -113,6 +113,21 @@ impl Context {
         self.meter.counter(name)
     }
 
+    /// States something about what the stage does in this run, such as the roots that it reads: in the report, and in
+    /// the [`Verdict`](crate::Verdict) for the marks of outputs. It takes the place of what was stated under this name.
+    ///
+    /// # Errors
+    /// If the value cannot be written as JSON.
+    pub fn set_fact(
+        &self,
+        name: &'static str,
+        value: &impl serde::Serialize,
+    ) -> Result<(), StageError> {
+        let value = serde_json::to_value(value).map_err(StageError::failed)?;
+        self.meter.set_fact(name, value);
+        Ok(())
+    }
+
     /// Puts a result into the run's report, in place of an earlier one of this stage.
     ///
     /// # Errors
@@ -136,6 +151,7 @@ pub(crate) struct Patience<'a> {
 pub struct Opening<'a> {
     pub(crate) context: Context,
     pub(crate) threads: ThreadSetting,
+    pub(crate) keep_partial: bool,
     pub(crate) resources: &'a Resources,
     pub(crate) patience: Patience<'a>,
     pub(crate) wiring: Wiring<'a>,
@@ -153,6 +169,12 @@ impl Opening<'_> {
     /// How many threads the job asks for.
     pub fn threads(&self) -> ThreadSetting {
         self.threads
+    }
+
+    /// Whether the job wants what there is of its results when a run does not finish: see
+    /// [`Sink::keep`](crate::Sink::keep).
+    pub fn keeps_partial_results(&self) -> bool {
+        self.keep_partial
     }
 
     /// Something that stages of this run share: made by the first that asks for its type.

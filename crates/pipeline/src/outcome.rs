@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::StageError;
 use crate::error_record::ErrorCount;
+use crate::{StageError, StageReport};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,10 +54,18 @@ pub struct Verdict {
     pub job: String,
     /// When the run began.
     pub started: jiff::Timestamp,
+    /// When the last of its stages had ended.
+    pub finished: jiff::Timestamp,
+    /// Why it did not finish, in one sentence.
+    pub cause: Option<String>,
     /// Whether some reader said that it had enough: then not everything was delivered to everybody.
     pub ended_early: bool,
     /// The errors of all stages.
     pub errors: Vec<StageErrors>,
+    /// The stages in the order in which messages travel: what each was told to do, what it stated and what it counted.
+    pub stages: Vec<StageReport>,
+    /// Whether the job wants to see what there is of a result that does not get its final name.
+    pub keep_partial: bool,
 }
 
 /// The errors of one stage.
@@ -84,7 +92,17 @@ pub enum PublishOrder {
 /// [`Sink`](crate::Sink) has it built in; a stage of another shape hands one to
 /// [`Opening::publisher`](crate::Opening::publisher).
 pub trait Publisher: Send {
-    /// Acts on the verdict. Called once, on the thread that waits for the run.
+    /// Does what can fail and gives nothing its final name yet. Called once, before anybody publishes, and only if the
+    /// run has finished.
+    ///
+    /// # Errors
+    /// Any error fails the run before anything was published.
+    fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
+        let _ = verdict;
+        Ok(())
+    }
+
+    /// Acts on the verdict. Called once, on the thread that waits for the run, after everybody has sealed.
     ///
     /// # Errors
     /// Any error fails the run; whatever publishes later is told so.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Location, Problems, STAGE_KEYS, StageOptions, ThreadSetting, field_names};
@@ -23,10 +24,16 @@ pub(crate) struct Entry {
     pub(crate) kind: Arc<dyn ErasedKind>,
     pub(crate) about: &'static str,
     pub(crate) threading: Threading,
-    pub(crate) decode: fn(&StageOptions, &mut Problems) -> Option<AnyConfig>,
+    pub(crate) decode: fn(&StageOptions, &mut Problems) -> Option<Decoded>,
     /// Whether the inputs are among the options, misspelt.
     pub(crate) misspells_inputs: fn(&StageOptions) -> bool,
     schema: fn() -> schemars::Schema,
+}
+
+/// The options of a stage: for its kind, and as a report tells them.
+pub(crate) struct Decoded {
+    pub(crate) config: AnyConfig,
+    pub(crate) told: Option<serde_json::Value>,
 }
 
 /// What is known of a kind without using it.
@@ -87,7 +94,7 @@ impl Registry {
     /// `inputs`, and so could never be given: mistakes in the program, not in a job.
     pub fn register<K: Kind>(&mut self, name: &str, kind: K) -> Registration<'_>
     where
-        K::Config: DeserializeOwned + JsonSchema,
+        K::Config: DeserializeOwned + Serialize + JsonSchema,
     {
         assert!(
             !self.kinds.contains_key(name),
@@ -103,9 +110,12 @@ impl Registry {
             about: kind.about(),
             threading: kind.threading(),
             decode: |options, problems| {
-                options
-                    .decode::<K::Config>(problems)
-                    .map(|config| Box::new(config) as AnyConfig)
+                let config = options.decode::<K::Config>(problems)?;
+                Some(Decoded {
+                    // Options that JSON cannot hold are left out of reports, and nothing else depends on it.
+                    told: serde_json::to_value(&config).ok(),
+                    config: Box::new(config),
+                })
             },
             misspells_inputs: |options| options.misspells::<K::Config>("inputs"),
             schema: || schemars::schema_for!(K::Config),

@@ -11,10 +11,14 @@ use crate::edge::LedgerFigures;
 use crate::fault::Fault;
 use crate::limit::{self, Limit};
 use crate::meter::{Intervals, StageMeter};
+use crate::stage_spec::StageSpec;
 use crate::{ErrorCount, Outcome, Stall, Verdict};
 
 /// The version of the report's form. It changes when a field changes its meaning or goes; new fields do not change it.
 pub const REPORT_SCHEMA: u32 = 1;
+
+/// The version of statline, as reports and the marks of outputs tell it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How a run went.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,6 +30,9 @@ pub struct RunReport {
     pub run_id: String,
     /// The name of the job.
     pub job: String,
+    /// The version of statline that ran it; empty in reports older than this field.
+    #[serde(default)]
+    pub version: String,
     /// How the run ended.
     pub outcome: Outcome,
     /// Why it did not finish, in one sentence.
@@ -36,6 +43,9 @@ pub struct RunReport {
     pub fault: Option<Fault>,
     /// When it began: RFC 3339, UTC.
     pub started: String,
+    /// When the last of its stages had ended: RFC 3339, UTC; empty in reports older than this field.
+    #[serde(default)]
+    pub finished: String,
     /// How long it took, from opening the first stage to the end of the last thread.
     pub elapsed_seconds: f64,
     /// The stages in the order in which messages travel.
@@ -75,6 +85,18 @@ pub struct StageReport {
     pub name: String,
     /// Its kind.
     pub kind: String,
+    /// What feeds it, by input port: outputs as the job names them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub inputs: BTreeMap<String, Vec<String>>,
+    /// The codes of errors that leave the run complete.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub accept: Vec<String>,
+    /// Its options as they were in force, defaults among them; not known of a stage that a program added as a value.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub options: Option<serde_json::Value>,
+    /// What it stated about this run, such as the roots that it read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub facts: BTreeMap<String, serde_json::Value>,
     /// How many threads it had.
     pub threads: usize,
     /// Messages received.
@@ -160,7 +182,6 @@ impl RunReport {
     pub(crate) fn new(
         verdict: &Verdict,
         elapsed: Duration,
-        cause: Option<String>,
         fault: Option<Fault>,
         stages: Vec<StageReport>,
         edges: Vec<EdgeReport>,
@@ -170,10 +191,12 @@ impl RunReport {
             schema: REPORT_SCHEMA,
             run_id: verdict.run_id.clone(),
             job: verdict.job.clone(),
+            version: VERSION.to_owned(),
             outcome: verdict.outcome,
-            cause,
+            cause: verdict.cause.clone(),
             fault,
             started: verdict.started.to_string(),
+            finished: verdict.finished.to_string(),
             elapsed_seconds: elapsed.as_secs_f64(),
             limit: limit::find(&stages, &edges),
             stages,
@@ -209,7 +232,7 @@ impl RunReport {
 impl StageReport {
     pub(crate) fn new(
         name: &str,
-        kind: &str,
+        spec: &StageSpec,
         threads: usize,
         elapsed: Duration,
         meter: &StageMeter,
@@ -223,7 +246,11 @@ impl StageReport {
         };
         StageReport {
             name: name.to_owned(),
-            kind: kind.to_owned(),
+            kind: spec.kind.clone(),
+            inputs: spec.inputs.clone(),
+            accept: spec.accept.clone(),
+            options: spec.options.clone(),
+            facts: meter.facts(),
             threads,
             messages_in: measures.messages_in,
             messages_out: measures.messages_out,

@@ -22,7 +22,7 @@ use crate::stall::{Stalled, Stalls};
 use crate::watchdog::Watchdog;
 use crate::wiring::{open, wire};
 use crate::worker::{Ending, UNTOLD, panic_message};
-use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, Verdict};
+use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, StageError, Verdict};
 
 /// How long to listen for the end of a worker before looking whether the run is stopping.
 const LISTEN: Duration = Duration::from_millis(50);
@@ -44,6 +44,7 @@ pub struct Run {
     /// Set if the run was stopped because its time was up.
     timed_out: Arc<OnceLock<()>>,
     stop_timeout: Duration,
+    keep_partial: bool,
     /// It never started, or whoever started it let go of it: then it is cancelled, however well its stages ended.
     abandoned: bool,
     publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
@@ -61,7 +62,13 @@ impl Run {
             stall_after: job.settings.stall_after.duration(),
             stalls: &stalls,
         };
-        let opened = open(job.graph, &edges, &health, patience);
+        let opened = open(
+            job.graph,
+            &edges,
+            &health,
+            job.settings.keep_partial,
+            patience,
+        );
         // From here on the stages alone hold the channels' ends, so that channels close when stages end.
         drop(edges);
         let monitored = Arc::new(Monitored {
@@ -84,6 +91,7 @@ impl Run {
             watchdog: None,
             timed_out: Arc::default(),
             stop_timeout: job.settings.stop_timeout.duration(),
+            keep_partial: job.settings.keep_partial,
             abandoned: health.stopping(),
             publishers: opened.publishers,
         };
@@ -164,19 +172,22 @@ impl Run {
             run_id: self.run_id.clone(),
             job: self.job.clone(),
             started: self.started,
+            finished: jiff::Timestamp::now(),
+            cause: None,
             ended_early: self.monitor.edges().iter().any(|edge| edge.enough),
             errors: self.errors(),
+            stages: self.monitor.stages(),
+            keep_partial: self.keep_partial,
         };
-        self.publish(&mut verdict);
-        let cause = match verdict.outcome {
+        verdict.cause = match verdict.outcome {
             Outcome::Cancelled if timed_out => Some("the job's max_runtime was reached".to_owned()),
             Outcome::Cancelled => Some("the run was cancelled".to_owned()),
             _ => health.fault().map(|fault| fault.to_string()),
         };
+        self.publish(&mut verdict);
         RunReport::new(
             &verdict,
             elapsed,
-            cause,
             health.fault(),
             self.monitor.stages(),
             self.monitor.edges(),
@@ -296,20 +307,37 @@ impl Run {
     fn publish(&mut self, verdict: &mut Verdict) {
         let mut publishers = std::mem::take(&mut self.publishers);
         publishers.sort_by_key(|(stage, order, _)| (*order, *stage));
-        for (stage, _, publisher) in publishers {
-            let published = catch_unwind(AssertUnwindSafe(|| publisher.publish(verdict)));
-            let message = match published {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => error.to_string(),
-                Err(panic) => panic_message(&*panic),
-            };
-            self.monitor.inner.health.record(Fault {
-                stage: self.monitor.inner.stages[stage].name.clone(),
-                kind: FaultKind::Publish,
-                message,
-            });
-            verdict.outcome = Outcome::Failed;
+        for (stage, _, publisher) in &mut publishers {
+            // What could not be sealed keeps the others from their final names, too.
+            if verdict.outcome.publishes() {
+                self.step(*stage, verdict, |verdict| publisher.seal(verdict));
+            }
         }
+        for (stage, _, publisher) in publishers {
+            self.step(stage, verdict, |verdict| publisher.publish(verdict));
+        }
+    }
+
+    /// A step of publishing; one that fails makes the run a failed one for whoever comes after.
+    fn step(
+        &self,
+        stage: usize,
+        verdict: &mut Verdict,
+        step: impl FnOnce(&Verdict) -> Result<(), StageError>,
+    ) {
+        let message = match catch_unwind(AssertUnwindSafe(|| step(verdict))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_message(&*panic),
+        };
+        let health = &self.monitor.inner.health;
+        health.record(Fault {
+            stage: self.monitor.inner.stages[stage].name.clone(),
+            kind: FaultKind::Publish,
+            message,
+        });
+        verdict.outcome = Outcome::Failed;
+        verdict.cause = health.fault().map(|fault| fault.to_string());
     }
 }
 

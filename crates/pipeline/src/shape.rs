@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, InputPort, OutputPort};
@@ -61,19 +62,45 @@ impl<T: Transform> Actor for TransformActor<T> {
     }
 }
 
-/// Where a sink waits, prepared, for the verdict.
-struct Prepared<S>(Arc<Mutex<Option<S>>>);
+/// Where a sink waits for the verdict.
+struct Waiting<S>(Arc<Mutex<Option<HandedIn<S>>>>);
 
-/// A sink as an actor. The sink moves to its [`Prepared`] place when it has prepared.
+/// A sink that its thread is done with.
+enum HandedIn<S> {
+    /// It saw all of its input and prepared.
+    Prepared(S),
+    /// It was stopped on the way, and what there is of its result may be kept.
+    Cut(S),
+}
+
+/// A sink as an actor. The sink moves to where it waits for the verdict when it has prepared.
 struct SinkActor<S: Sink> {
     sink: Option<S>,
     input: Inlet<S::In>,
     errors: Arc<Errors>,
-    prepared: Arc<Mutex<Option<S>>>,
+    waiting: Arc<Mutex<Option<HandedIn<S>>>>,
+    keep_partial: bool,
+    started: bool,
+}
+
+impl<S: Sink> SinkActor<S> {
+    fn hand_in(&mut self, how: fn(S) -> HandedIn<S>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = self.sink.take().map(how);
+    }
+}
+
+impl<S: Sink> Drop for SinkActor<S> {
+    fn drop(&mut self) {
+        // One that is here still was stopped; one that never ran has nothing to keep.
+        if self.keep_partial && self.started && self.sink.is_some() {
+            self.hand_in(HandedIn::Cut);
+        }
+    }
 }
 
 impl<S: Sink> Actor for SinkActor<S> {
     fn run(&mut self) -> Result<(), StageError> {
+        self.started = true;
         let Some(sink) = self.sink.as_mut() else {
             return Ok(());
         };
@@ -87,16 +114,28 @@ impl<S: Sink> Actor for SinkActor<S> {
             }
         }
         sink.prepare()?;
-        *self.prepared.lock().unwrap_or_else(PoisonError::into_inner) = self.sink.take();
+        self.hand_in(HandedIn::Prepared);
         Ok(())
     }
 }
 
-impl<S: Sink> Publisher for Prepared<S> {
+impl<S: Sink> Publisher for Waiting<S> {
+    fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *waiting {
+            Some(HandedIn::Prepared(sink)) => sink.seal(verdict),
+            Some(HandedIn::Cut(_)) | None => Ok(()),
+        }
+    }
+
     fn publish(self: Box<Self>, verdict: &Verdict) -> Result<(), StageError> {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            Some(sink) => sink.publish(verdict),
-            None => Ok(()),
+        let handed_in = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let keeps = verdict.keep_partial && !verdict.outcome.publishes();
+        match handed_in {
+            Some(HandedIn::Prepared(sink) | HandedIn::Cut(sink)) if keeps => sink.keep(verdict),
+            Some(HandedIn::Prepared(sink)) => sink.publish(verdict),
+            // Dropping it leaves nothing.
+            Some(HandedIn::Cut(_)) | None => Ok(()),
         }
     }
 }
@@ -148,17 +187,20 @@ impl Opening<'_> {
         order: PublishOrder,
         sink: S,
     ) -> Result<(), StageError> {
-        let prepared = Arc::new(Mutex::new(None));
-        let place = Arc::clone(&prepared);
+        let waiting = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&waiting);
+        let keep_partial = self.keep_partial;
         self.worker(|ends| {
             Ok(SinkActor {
                 sink: Some(sink),
                 input: ends.input(input),
                 errors: ends.errors(),
-                prepared,
+                waiting,
+                keep_partial,
+                started: false,
             })
         })?;
-        self.publisher(order, Prepared(place));
+        self.publisher(order, Waiting(place));
         Ok(())
     }
 }
@@ -183,9 +225,11 @@ fn try_build<C: Clone, T>(
 }
 
 /// The options of a stage whose kind is made of a closure.
-pub trait Options: DeserializeOwned + JsonSchema + Clone + Send + 'static {}
+///
+/// They are read from a job's TOML, and written to reports as they were in force.
+pub trait Options: DeserializeOwned + Serialize + JsonSchema + Clone + Send + 'static {}
 
-impl<C: DeserializeOwned + JsonSchema + Clone + Send + 'static> Options for C {}
+impl<C: DeserializeOwned + Serialize + JsonSchema + Clone + Send + 'static> Options for C {}
 
 /// A closure as a kind; `S` only marks the shape.
 pub(crate) struct ClosureKind<F, S> {

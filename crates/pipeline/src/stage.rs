@@ -60,9 +60,9 @@ pub trait Transform: Send + 'static {
 
 /// A stage with input and no output but what it leaves behind: a file, a table, a count.
 ///
-/// What it leaves appears in two steps, so that no output can claim to be whole in a run in which another output
-/// failed: every sink [prepares](Sink::prepare), then the outcome is decided, then every sink
-/// [publishes](Sink::publish).
+/// What it leaves appears in steps, so that no output can claim to be whole in a run in which another output failed:
+/// every sink [prepares](Sink::prepare), then the outcome is decided, then every sink [seals](Sink::seal), and only
+/// when all have done so every sink [publishes](Sink::publish).
 pub trait Sink: Send + 'static {
     /// What it takes.
     type In: Message;
@@ -81,6 +81,16 @@ pub trait Sink: Send + 'static {
         Ok(())
     }
 
+    /// Does all of publishing that can fail, and gives nothing its final name yet. Called on a sink that has prepared,
+    /// once, and only if the run has finished.
+    ///
+    /// # Errors
+    /// Any error fails the run, and then no sink publishes.
+    fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
+        let _ = verdict;
+        Ok(())
+    }
+
     /// Gives the result its final name, or throws it away: see [`Outcome::publishes`](crate::Outcome::publishes).
     ///
     /// It is not called when the sink itself failed or never reached its end; dropping it must then leave nothing.
@@ -88,6 +98,21 @@ pub trait Sink: Send + 'static {
     /// # Errors
     /// Any error fails the run; sinks that publish later are told so.
     fn publish(self, verdict: &Verdict) -> Result<(), StageError>
+    where
+        Self: Sized,
+    {
+        let _ = verdict;
+        Ok(())
+    }
+
+    /// Leaves what there is under a name that tells it from a whole result. Called in place of
+    /// [`publish`](Sink::publish) when the run did not finish and its job wants
+    /// [partial results](crate::PipelineSettings::keep_partial); on a sink that has started, wherever it was stopped,
+    /// also by an error or a panic of its own.
+    ///
+    /// # Errors
+    /// Any error fails the run; then nothing is left of this sink.
+    fn keep(self, verdict: &Verdict) -> Result<(), StageError>
     where
         Self: Sized,
     {

@@ -9,6 +9,7 @@ use crate::graph::{Graph, GraphStage};
 use crate::meter::StageMeter;
 use crate::monitor::{MonitoredEdge, MonitoredStage};
 use crate::opening::{Context, Patience, Resources, WiredEdge, Wiring};
+use crate::stage_spec::StageSpec;
 use crate::worker::{Worker, panic_message};
 use crate::{Opening, PublishOrder, Publisher};
 
@@ -50,8 +51,10 @@ pub(crate) fn open(
     graph: Graph,
     edges: &Edges,
     health: &Arc<Health>,
+    keep_partial: bool,
     patience: Patience<'_>,
 ) -> Opened {
+    let specs = StageSpec::of_all(&graph);
     let mut outputs: Vec<Wiring<'_>> = graph
         .stages
         .iter()
@@ -75,10 +78,10 @@ pub(crate) fn open(
     }
     let resources = Resources::default();
     let mut opened = Opened::default();
-    for (index, (stage, wiring)) in graph.stages.into_iter().zip(outputs).enumerate() {
+    let stages = graph.stages.into_iter().zip(outputs).zip(specs);
+    for (index, ((stage, wiring), spec)) in stages.enumerate() {
         let GraphStage {
             name,
-            kind,
             threads,
             accept,
             declaration,
@@ -89,7 +92,7 @@ pub(crate) fn open(
         let tally = Arc::new(ErrorTally::new(&name, accept));
         opened.stages.push(MonitoredStage {
             name: name.clone(),
-            kind,
+            spec,
             threads: 0,
             meter: Arc::clone(&meter),
             tally: Arc::clone(&tally),
@@ -106,6 +109,7 @@ pub(crate) fn open(
                 told: Arc::default(),
             },
             threads,
+            keep_partial,
             resources: &resources,
             patience,
             wiring,

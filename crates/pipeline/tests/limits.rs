@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Declare, InputPort, Job, Kind, Opening, OutputPort, Properties, Registry, StageError,
 };
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 struct NoOptions {}
 
 /// Takes numbers on these ports, and sends some.

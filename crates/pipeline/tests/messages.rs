@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use insta::assert_snapshot;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     ByteSize, Declare, ErrorRecord, InputPort, Job, Kind, Message, Opening, Order, OutputPort,
     Period, Properties, Registry, StageError, Threading,
@@ -35,8 +35,7 @@ fn only_declared() -> Result<(), StageError> {
     Err(StageError::failed("this kind is only declared"))
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[expect(dead_code, reason = "only the reading of it is tested")]
+#[derive(Deserialize, Serialize, JsonSchema)]
 struct WalkOptions {
     roots: Vec<String>,
     depth: Option<u8>,
@@ -56,6 +55,9 @@ impl Kind for Walk {
     }
 
     fn declare(&self, config: Option<&WalkOptions>, ports: &mut Declare<'_>) -> OutputPort<Names> {
+        ports.error_codes(["EACCES", "EIO", "ELOOP"], |code| {
+            ["EACCES", "EIO", "ELOOP", "E524"].contains(&code)
+        });
         let roots = config.map_or(&[][..], |config| &config.roots);
         for (place, root) in roots.iter().enumerate() {
             if root.is_empty() {
@@ -74,7 +76,7 @@ impl Kind for Walk {
     }
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Deserialize, Serialize, JsonSchema)]
 struct NoOptions {}
 
 /// One thing after another: `In` comes in, `Out` goes out on as many ports as there are names.
@@ -1057,4 +1059,31 @@ inputs = ["changes", "loop"]
     18 errors in job.toml
     "#
     );
+}
+
+#[test]
+fn codes_that_a_stage_never_reports_are_not_accepted() {
+    assert_snapshot!(report(r#"
+[stages.walk]
+type = "walk"
+roots = ["/data"]
+accept = ["EACCES", "EACESS", "E524", "permission denied"]
+
+[stages.out]
+type = "fetch"
+inputs = ["walk"]
+accept = ["WHATEVER"]
+
+[stages.count]
+type = "count"
+inputs = ["out"]
+"#), @r#"
+    error: job.toml:4:21: stages.walk.accept[1]: no error of this stage has the code "EACESS"
+        4 | accept = ["EACCES", "EACESS", "E524", "permission denied"]
+          |                     ^^^^^^^^ did you mean "EACCES"?
+    error: job.toml:4:39: stages.walk.accept[3]: no error of this stage has the code "permission denied"
+        4 | accept = ["EACCES", "EACESS", "E524", "permission denied"]
+          |                                       ^^^^^^^^^^^^^^^^^^^ known codes: EACCES, EIO, ELOOP
+    2 errors in job.toml
+    "#);
 }

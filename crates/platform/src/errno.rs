@@ -32,6 +32,15 @@ pub fn errno_name(errno: i32) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
+/// The symbolic names of all error numbers of this system, each as [`error_code`] tells it: without second names.
+pub fn errno_names() -> impl Iterator<Item = &'static str> {
+    let is_first = |(place, (number, _)): &(usize, &(i32, &str))| {
+        !ERRNOS[..*place].iter().any(|(known, _)| known == number)
+    };
+    let first = ERRNOS.iter().enumerate().filter(is_first);
+    first.map(|(_, (_, name))| *name)
+}
+
 /// The error number of this system for a symbolic name. Second names (`EWOULDBLOCK`) are known too.
 #[must_use]
 pub fn errno_from_name(name: &str) -> Option<i32> {
@@ -113,6 +122,15 @@ mod tests {
             assert_eq!(errno_from_name(errno_name(*number).unwrap()), Some(*number));
         }
         assert_eq!(errno_from_name("EWHATEVER"), None);
+    }
+
+    #[test]
+    fn every_number_is_listed_by_its_first_name() {
+        let names: Vec<&str> = errno_names().collect();
+        assert!(names.contains(&"EAGAIN") && !names.contains(&"EWOULDBLOCK"));
+        for name in names {
+            assert_eq!(errno_from_name(name).and_then(errno_name), Some(name));
+        }
     }
 
     /// The C library knows a message for every number that the kernel may return.

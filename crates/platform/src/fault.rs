@@ -23,6 +23,9 @@ pub enum Fault {
     /// ever.
     #[error("reading the directory does not advance")]
     ReaddirLoop,
+    /// A directory has more entries than the caller allows.
+    #[error("the directory has more entries than the job allows")]
+    TooManyEntries,
     /// A directory's buffer broke the format that the kernel promises.
     #[error("the system returned a malformed directory")]
     Malformed,
@@ -39,6 +42,19 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Fault; 9] = [
+        Fault::Replaced,
+        Fault::Cancelled,
+        Fault::NotRegular,
+        Fault::ReaddirLoop,
+        Fault::TooManyEntries,
+        Fault::Malformed,
+        Fault::Stalled,
+        Fault::KindChanged,
+        Fault::Loop,
+    ];
+
     /// A symbolic name in the manner of `errno`: `"REPLACED"`.
     #[must_use]
     pub const fn code(self) -> &'static str {
@@ -47,6 +63,7 @@ impl Fault {
             Fault::Cancelled => "CANCELLED",
             Fault::NotRegular => "NOT_REGULAR",
             Fault::ReaddirLoop => "READDIR_LOOP",
+            Fault::TooManyEntries => "TOO_MANY_ENTRIES",
             Fault::Malformed => "MALFORMED",
             Fault::Stalled => "STALLED",
             Fault::KindChanged => "KIND_CHANGED",
@@ -70,7 +87,7 @@ impl From<Fault> for io::Error {
             Fault::ReaddirLoop | Fault::Malformed => io::ErrorKind::InvalidData,
             Fault::Stalled => io::ErrorKind::TimedOut,
             Fault::KindChanged => io::ErrorKind::NotADirectory,
-            Fault::Loop => io::ErrorKind::Other,
+            Fault::Loop | Fault::TooManyEntries => io::ErrorKind::Other,
         };
         io::Error::new(kind, fault)
     }

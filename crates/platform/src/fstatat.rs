@@ -113,6 +113,40 @@ fn to_metadata(stat: &stat, fields: Fields) -> Metadata {
     metadata
 }
 
+/// The mount that a directory is on, as `name_to_handle_at(2)` tells even if its buffer is too small
+/// for the handle. None where the file system has no handles.
+#[cfg(target_os = "linux")]
+fn mount_id(directory: &Handle) -> Option<u64> {
+    let mut handle = libc::file_handle {
+        handle_bytes: 0,
+        handle_type: 0,
+        f_handle: [],
+    };
+    let mut mount = 0;
+    let name = c"".as_ptr();
+    let told = retry(|| {
+        // SAFETY: the name is a C string; the handle has room for as many bytes as it says, none.
+        unsafe {
+            libc::name_to_handle_at(
+                directory.raw(),
+                name,
+                &raw mut handle,
+                &raw mut mount,
+                libc::AT_EMPTY_PATH,
+            ) as isize
+        }
+    });
+    let too_small = |error: io::Error| error.raw_os_error() == Some(libc::EOVERFLOW);
+    let known = told.map_or_else(too_small, |_| true);
+    known.then(|| u64::try_from(mount).ok()).flatten()
+}
+
+/// Other systems tell no mounts apart but by their devices.
+#[cfg(not(target_os = "linux"))]
+fn mount_id(_directory: &Handle) -> Option<u64> {
+    None
+}
+
 impl Backend for Fstatat {
     fn name(&self) -> &'static str {
         "fstatat"
@@ -128,10 +162,16 @@ impl Backend for Fstatat {
 
     fn identify(&self, directory: &Handle) -> io::Result<Identity> {
         let fields = Fields::DEVICE | Fields::INODE;
-        Identity::from_metadata(&self.stat(directory, Name::EMPTY, fields, false)?)
+        let identity =
+            Identity::from_metadata(&self.stat(directory, Name::EMPTY, fields, false)?)?;
+        Ok(Identity {
+            mount_id: mount_id(directory),
+            ..identity
+        })
     }
 
     fn rewind(&self, directory: &Handle) -> io::Result<()> {
+        directory.advance.rewind();
         directory.with_stream(|stream| {
             // SAFETY: the stream is open, and its mutex is held.
             unsafe { libc::rewinddir(stream.as_ptr()) };
@@ -141,6 +181,8 @@ impl Backend for Fstatat {
 
     fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool> {
         directory.with_stream(|stream| {
+            #[cfg(target_os = "linux")]
+            let mut position = None;
             for _ in 0..CHUNK {
                 let mut entry = std::ptr::null_mut();
                 // Only a cleared `errno` tells the end of a directory from an error.
@@ -168,12 +210,19 @@ impl Backend for Fstatat {
                     let inode = (*entry).d_fileno;
                     (name.to_bytes(), kind_of_type((*entry).d_type), inode)
                 };
+                #[cfg(target_os = "linux")]
+                // SAFETY: as above.
+                position.replace(unsafe { (*entry).d_off });
                 if name.is_empty() || name.contains(&b'/') {
                     return Err(Fault::Malformed.into());
                 }
                 if name != b"." && name != b".." {
                     out.push(name, kind, inode);
                 }
+            }
+            #[cfg(target_os = "linux")]
+            if position.is_some_and(|position| directory.advance.circles(position)) {
+                return Err(Fault::ReaddirLoop.into());
             }
             Ok(true)
         })

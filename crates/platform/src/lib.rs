@@ -44,7 +44,7 @@ pub use backend::{Backend, BackendChoice, BackendUnavailable, UnknownBackend, se
 pub use dir_node::{Ancestors, DirNode, Identity, compare_paths};
 pub use dirent::{DirentError, parse_dirents};
 pub use entries::Entries;
-pub use errno::{errno_from_name, errno_name, error_code};
+pub use errno::{errno_from_name, errno_name, errno_names, error_code};
 pub use fault::{Fault, is_cancelled, is_replaced};
 pub use fields::Fields;
 pub use filesystem::{Concurrency, Filesystem, FilesystemKind, Profile};

@@ -12,7 +12,6 @@ use std::mem::{MaybeUninit, offset_of};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::handle::NOWHERE;
 use crate::sys::retry;
 use crate::{Backend, Entries, Fault, Fields, Handle, Identity, Kind, Metadata, Name, Timestamp};
 use crate::{dirent, fstatat, relative};
@@ -232,7 +231,7 @@ impl Backend for Statx {
     }
 
     fn rewind(&self, directory: &Handle) -> io::Result<()> {
-        directory.position.store(NOWHERE, Ordering::Relaxed);
+        directory.advance.rewind();
         // SAFETY: moves the position of an open descriptor, touches no memory.
         retry(|| unsafe { libc::lseek64(directory.raw(), 0, libc::SEEK_SET) as isize }).map(drop)
     }
@@ -261,12 +260,10 @@ impl Backend for Statx {
             else {
                 return Ok(false);
             };
-            // A directory whose reading ends twice at one place never ends. The position is the
-            // lister's alone, so no ordering is needed.
-            if directory.position.swap(position, Ordering::Relaxed) == position {
-                return Err(Fault::ReaddirLoop.into());
+            match directory.advance.circles(position) {
+                true => Err(Fault::ReaddirLoop.into()),
+                false => Ok(true),
             }
-            Ok(true)
         })
     }
 

@@ -10,7 +10,7 @@ use statline_pipeline::{
 };
 use statline_stages::RecordBatch;
 
-#[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Clone, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 struct OnlyBigConfig {
     min_size: ByteSize,
 }

@@ -17,10 +17,11 @@ use statline_platform::{Backend, Identity};
 use crate::EntryBatch;
 use crate::descent::Descent;
 use crate::directories::{BackendSetting, Directories, backend};
+use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::Frontier;
 use crate::opened_roots::Roots;
-use crate::roots::RootPath;
+use crate::roots::{ROOTS, RootPath};
 
 /// Options of `enumerate`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +37,9 @@ pub struct EnumerateConfig {
     /// How many levels below a root to go: 0 is the root alone.
     #[serde(default)]
     pub max_depth: Option<u32>,
+    /// After how many entries a directory is given up, as a broken file system may list for ever.
+    #[serde(default)]
+    pub max_entries_per_directory: Option<u64>,
     /// Patterns of names, or of paths below a root if they hold a slash, to leave out with all below them.
     #[serde(default)]
     pub exclude: Vec<String>,
@@ -62,6 +66,7 @@ impl EnumerateConfig {
             follow_symlinks: false,
             one_file_system: false,
             max_depth: None,
+            max_entries_per_directory: None,
             exclude: Vec::new(),
             skip_pseudo: true,
             skip_snapshots: true,
@@ -87,6 +92,7 @@ impl Kind for Enumerate {
     }
 
     fn declare(&self, config: Option<&EnumerateConfig>, ports: &mut Declare<'_>) -> Self::Ports {
+        error_codes::declare(ports);
         if let Some(config) = config {
             if config.roots.is_empty() {
                 ports.problem(
@@ -112,6 +118,8 @@ impl Kind for Enumerate {
         let directories = Directories::of_run(stage, &backend)?;
         directories.note_lister();
         let roots = Roots::open(&config, &directories, stage)?;
+        let named: Vec<RootPath> = config.roots.iter().map(RootPath::absolute).collect();
+        stage.context().set_fact(ROOTS, &named)?;
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,

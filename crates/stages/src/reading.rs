@@ -347,7 +347,12 @@ impl Reading {
             batch.put_metadata(metadata);
         }
         self.sent.entries += (self.chunk.len() - self.dropped.len()) as u64;
+        let limit = worker.scan.config.max_entries_per_directory;
         match std::mem::replace(&mut self.more, Ok(true)) {
+            Ok(true) if limit.is_some_and(|limit| self.sent.entries > limit) => {
+                let error = Fault::TooManyEntries.into();
+                self.fail(worker, "list", &error).map(|()| None)
+            }
             Ok(true) => {
                 worker.flush_if_due()?;
                 self.step = Step::List;

@@ -11,6 +11,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
+/// The fact by which a stage states where its scan begins: a list of absolute [`RootPath`]s.
+pub(crate) const ROOTS: &str = "roots";
+
 /// A root as a job names it: a string, or `{ base64 = "…" }` for a path that is not UTF-8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootPath(PathBuf);
@@ -19,6 +22,12 @@ impl RootPath {
     /// This path.
     pub fn new(path: impl Into<PathBuf>) -> RootPath {
         RootPath(path.into())
+    }
+
+    /// The root from the file system's own root on. Links in it are not resolved: it is what was named.
+    pub(crate) fn absolute(&self) -> RootPath {
+        // That fails only where the working directory is gone; then the path is all there is.
+        RootPath(std::path::absolute(&self.0).unwrap_or_else(|_| self.0.clone()))
     }
 
     /// The path.

@@ -21,6 +21,7 @@ use statline_platform::{
 };
 
 use crate::directories::{BackendSetting, Directories, Errand, Wish, backend};
+use crate::error_codes;
 use crate::fields::StatFields;
 use crate::{EntryBatch, RecordBatch};
 
@@ -53,6 +54,7 @@ impl Kind for Stat {
     }
 
     fn declare(&self, config: Option<&StatConfig>, ports: &mut Declare<'_>) -> Self::Ports {
+        error_codes::declare(ports);
         let order = ports
             .incoming(DEFAULT_INPUT)
             .map_or(Order::Unknown, |stream| stream.properties.order.clone());

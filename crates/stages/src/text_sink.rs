@@ -66,8 +66,16 @@ impl<M: Message, F: Format<M>> Sink for TextSink<M, F> {
         self.output.prepare()
     }
 
+    fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
+        self.output.seal(verdict)
+    }
+
     fn publish(self, verdict: &Verdict) -> Result<(), StageError> {
         self.output.publish(verdict)
+    }
+
+    fn keep(self, verdict: &Verdict) -> Result<(), StageError> {
+        self.output.keep(verdict)
     }
 }
 
@@ -79,6 +87,7 @@ pub(crate) fn open_text_sink<M: Message, F: Format<M>>(
     mut format: F,
 ) -> Result<(), StageError> {
     format.begin(output.buffer());
+    output.end_header();
     let sink = TextSink {
         output,
         format,

@@ -700,3 +700,37 @@ fn null() {
     "#
     );
 }
+
+#[test]
+fn codes_that_no_error_has_are_not_accepted() {
+    let accept = |code: &str| {
+        report_behind_names(&format!(
+            "type = \"stat\"\naccept = [\"EIO\", {code:?}]\n{END}"
+        ))
+    };
+    assert_snapshot!(accept("EACESS"), @r#"
+    error: job.toml:7:18: stages.x.accept[1]: no error of this stage has the code "EACESS"
+        7 | accept = ["EIO", "EACESS"]
+          |                  ^^^^^^^^ did you mean "EACCES"?
+    1 error in job.toml
+    "#);
+    assert_snapshot!(accept("EWOULDBLOCK"), @r#"
+    error: job.toml:7:18: stages.x.accept[1]: no error of this stage has the code "EWOULDBLOCK"
+        7 | accept = ["EIO", "EWOULDBLOCK"]
+          |                  ^^^^^^^^^^^^^ errors are told by their codes, such as "EACCES"
+    1 error in job.toml
+    "#);
+    assert_snapshot!(accept("REPLACE"), @r#"
+    error: job.toml:7:18: stages.x.accept[1]: no error of this stage has the code "REPLACE"
+        7 | accept = ["EIO", "REPLACE"]
+          |                  ^^^^^^^^^ did you mean "REPLACED"?
+    1 error in job.toml
+    "#);
+    assert_snapshot!(accept("permission denied"), @r#"
+    error: job.toml:7:18: stages.x.accept[1]: no error of this stage has the code "permission denied"
+        7 | accept = ["EIO", "permission denied"]
+          |                  ^^^^^^^^^^^^^^^^^^^ errors are told by their codes, such as "EACCES"
+    1 error in job.toml
+    "#);
+    assert_eq!(accept("E524"), "");
+}

@@ -10,8 +10,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use statline_pipeline::{Job, Outcome, Problems, Registry, RunReport};
-use statline_stages::{OutputMark, Summary, register};
+use statline_pipeline::{Builder, Job, Outcome, Problems, Registry, RunReport};
+use statline_stages::{
+    Enumerate, EnumerateConfig, OutputMark, Paths, PathsConfig, RootPath, Summary, register,
+};
 
 const SCAN: &str = r#"
 [stages.walk]
@@ -239,4 +241,90 @@ path = "%Y-%"
             .any(|problem| problem.starts_with(place) && problem.contains(part));
         assert!(told, "{place} {part}: {found:#?}");
     }
+}
+
+#[test]
+fn a_mark_says_what_was_scanned_and_how() {
+    let directory = tempfile::tempdir().unwrap();
+    tree(directory.path());
+    let text = r#"
+[pipeline]
+name = "inventory"
+
+[stages.walk]
+type = "enumerate"
+roots = [".", "${ROOT}", { base64 = "L25vd2hlcmUv/w==" }]
+accept = ["EACCES", "ENOENT"]
+
+[stages.out]
+type = "csv"
+inputs = ["walk"]
+path = "${OUT}/out.csv"
+"#;
+    let mut registry = Registry::new();
+    register(&mut registry);
+    let place = directory.path().to_owned();
+    let environment = move |name: &str| match name {
+        "ROOT" => Some(place.join("tree").into_os_string()),
+        _ => Some(place.clone().into_os_string()),
+    };
+    let overrides = [
+        "stages.walk.max_depth=0",
+        "stages.walk.roots=[\"${ROOT}\", \"src\"]",
+    ];
+    let overrides = overrides.map(str::to_owned);
+    let job = Job::parse(&registry, "job.toml", text, &environment, &overrides).unwrap();
+    let report = job.run();
+    assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
+    let path = directory.path().join("out.csv");
+    let mark = OutputMark::verify(&path).unwrap();
+    assert_eq!(
+        (mark.job.as_str(), &mark.version),
+        ("inventory", &report.version)
+    );
+    let roots: Vec<&Path> = mark.roots.iter().map(RootPath::as_path).collect();
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(roots, [directory.path().join("tree"), here.join("src")]);
+    let [walk, out] = &mark.stages[..] else {
+        panic!("{:?}", mark.stages);
+    };
+    assert_eq!(
+        (walk.name.as_str(), walk.kind.as_str()),
+        ("walk", "enumerate")
+    );
+    assert_eq!(walk.accept, ["EACCES", "ENOENT"]);
+    let options = walk.options.as_ref().unwrap();
+    assert_eq!(options["max_depth"], 0, "as --set has it");
+    assert_eq!(options["skip_pseudo"], true, "a default");
+    assert_eq!(options["roots"][0], roots[0].to_str().unwrap());
+    assert_eq!(out.inputs["in"], ["walk"]);
+    assert_eq!(
+        out.options.as_ref().unwrap()["path"],
+        path.to_str().unwrap()
+    );
+    // The report tells the same.
+    let told = report.stage("walk").unwrap();
+    assert_eq!(told.options, walk.options);
+    assert_eq!(
+        told.facts["roots"],
+        serde_json::to_value(&mark.roots).unwrap()
+    );
+}
+
+#[test]
+fn a_root_that_is_no_text_is_marked_as_jobs_write_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join(OsStr::from_bytes(b"r\xff"));
+    fs::create_dir(&root).unwrap();
+    let mut builder = Builder::new("test");
+    let config = EnumerateConfig::new([&root]);
+    let walk = builder.stage("walk", Enumerate, config).done();
+    let path = directory.path().join("out");
+    let config = PathsConfig::new(path.to_str().unwrap());
+    let _ = builder.stage("out", Paths, config).reads(&walk);
+    assert_eq!(builder.build().unwrap().run().outcome, Outcome::Complete);
+    let mark = OutputMark::read(&path).unwrap();
+    assert_eq!(mark.roots, [RootPath::new(root)]);
+    let text = fs::read_to_string(OutputMark::path_for(&path)).unwrap();
+    assert!(text.contains("\"base64\""), "{text}");
 }

@@ -7,17 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::tree::{job, small};
-use crate::{installed, run_in, statline, status, stderr, stdout, succeeded};
-
-/// What is in the directory, hidden files as well.
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
+use crate::{installed, names, run_in, signal, statline, status, stderr, stdout, succeeded};
 
 #[test]
 fn a_root_that_is_not_there_fails_the_run() {
@@ -215,13 +205,6 @@ fn endless() -> Child {
         .read_line(&mut row)
         .unwrap();
     child
-}
-
-fn signal(child: &Child, name: &str) {
-    let kill = Command::new("kill")
-        .args(["-s", name, &child.id().to_string()])
-        .status();
-    assert!(kill.unwrap().success());
 }
 
 #[test]

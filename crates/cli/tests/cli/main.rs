@@ -5,11 +5,15 @@
 
 mod commands;
 mod endings;
+mod faults;
 mod hostile;
+mod partial;
 mod pipelines;
 mod print_job;
 mod scans;
+mod terminal;
 mod tree;
+mod verify;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -51,7 +55,8 @@ fn succeeded(output: Output) -> Output {
     output
 }
 
-/// Whether a program is installed; a test that needs it says that it was skipped.
+/// Whether a program is installed; a test that needs it says that it was skipped, or fails where
+/// STATLINE_REQUIRE_TOOLS is set.
 fn installed(program: &str) -> bool {
     let found = Command::new(program)
         .arg("--version")
@@ -59,9 +64,35 @@ fn installed(program: &str) -> bool {
         .stderr(Stdio::null())
         .status();
     if found.is_err() {
-        eprintln!("skipped: {program} is not installed");
+        skipped(&format!("{program} is not installed"));
     }
     found.is_ok()
+}
+
+/// Says that a test could not be done here; fails it where all of them must be.
+#[track_caller]
+fn skipped(why: &str) {
+    let required = std::env::var_os("STATLINE_REQUIRE_TOOLS").is_some();
+    assert!(!required, "{why}, and STATLINE_REQUIRE_TOOLS is set");
+    eprintln!("skipped: {why}");
+}
+
+/// What is in the directory, hidden files as well.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Sends a signal to a process.
+fn signal(child: &std::process::Child, name: &str) {
+    let kill = Command::new("kill")
+        .args(["-s", name, &child.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
 }
 
 /// Lines in an order that does not depend on threads.

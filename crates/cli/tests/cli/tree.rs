@@ -30,6 +30,20 @@ pub(crate) fn small() -> TempDir {
     home
 }
 
+/// How many files [`wide`] makes: their paths fill a pipe and a small file system, and a few chunks of an output.
+pub(crate) const WIDE: usize = 3_000;
+
+/// A directory that holds `data`, with many files of long names.
+pub(crate) fn wide() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    fs::create_dir(&data).unwrap();
+    for number in 0..WIDE {
+        fs::write(data.join(format!("{number:0>200}")), "").unwrap();
+    }
+    home
+}
+
 /// The number of entries in [`small`]'s `data`, itself included.
 pub(crate) const ENTRIES: usize = 15;
 

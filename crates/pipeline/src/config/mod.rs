@@ -38,4 +38,5 @@ pub use variables::Environment;
 pub(crate) use description::{STAGE_KEYS, StageDescription, describe};
 pub(crate) use inputs::{InputDescription, LISTED_TWICE};
 pub(crate) use options::{StageOptions, field_names};
+pub(crate) use render::is_unsafe;
 pub(crate) use suggest::{closest, did_you_mean};

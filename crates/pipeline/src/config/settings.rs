@@ -33,6 +33,9 @@ pub struct PipelineSettings {
     /// How long a run that was stopped waits for its threads before it ends without them: 10 s when
     /// unset.
     pub stop_timeout: Period,
+    /// Whether a run that does not finish leaves what there is of its outputs under names that say so:
+    /// false when unset.
+    pub keep_partial: bool,
 }
 
 impl Default for PipelineSettings {
@@ -45,6 +48,7 @@ impl Default for PipelineSettings {
             stall_after: Period::new(Duration::from_secs(30)),
             stall_timeout: Period::new(Duration::from_secs(120)),
             stop_timeout: Period::new(Duration::from_secs(10)),
+            keep_partial: false,
         }
     }
 }
@@ -68,6 +72,7 @@ pub(super) struct PipelineTable {
     stall_after: Option<StallLimit>,
     stall_timeout: Option<StallLimit>,
     stop_timeout: Option<Period>,
+    keep_partial: Option<bool>,
 }
 
 impl From<PipelineTable> for PipelineSettings {
@@ -85,6 +90,7 @@ impl From<PipelineTable> for PipelineSettings {
             stall_after: table.stall_after.map_or(default.stall_after, |it| it.0),
             stall_timeout: table.stall_timeout.map_or(default.stall_timeout, |it| it.0),
             stop_timeout: table.stop_timeout.unwrap_or(default.stop_timeout),
+            keep_partial: table.keep_partial.unwrap_or(default.keep_partial),
         }
     }
 }

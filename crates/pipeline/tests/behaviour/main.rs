@@ -11,6 +11,7 @@ mod flow;
 mod graph;
 mod hanging;
 mod metering;
+mod partial;
 mod publishing;
 mod stopping;
 mod support;

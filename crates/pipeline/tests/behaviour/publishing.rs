@@ -2,7 +2,7 @@
 
 use statline_pipeline::testing::Items;
 use statline_pipeline::{
-    Builder, FaultKind, Outcome, Outlet, Properties, PublishOrder, Publisher, RunReport,
+    Builder, FaultKind, Outcome, Outlet, Properties, PublishOrder, Publisher, RunReport, Sink,
     StageError, Verdict,
 };
 
@@ -115,6 +115,52 @@ fn a_memory_never_publishes_when_an_output_could_not() {
     assert_eq!(verdicts[1], ("memory", Outcome::Failed));
 }
 
+/// Seals well or not, and notes how it is told to publish.
+struct Seals(Verdicts, &'static str, Result<(), &'static str>);
+
+impl Sink for Seals {
+    type In = u64;
+
+    fn write(&mut self, _: u64, _: &statline_pipeline::Errors) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
+        assert!(!self.0.published(), "somebody published too early");
+        assert_eq!(verdict.outcome, Outcome::Complete);
+        self.2.map_err(StageError::failed)
+    }
+
+    fn publish(self, verdict: &Verdict) -> Result<(), StageError> {
+        self.0.add(self.1, verdict.outcome);
+        Ok(())
+    }
+}
+
+#[test]
+fn if_one_sink_cannot_seal_no_sink_publishes_whatever_their_order() {
+    for bad in [0, 1, 2] {
+        let (report, verdicts) = two_sinks(|builder, source, verdicts| {
+            for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
+                let result = if at == bad { Err("no space") } else { Ok(()) };
+                let _ = builder
+                    .sink(name, Seals(verdicts.clone(), name, result))
+                    .reads(source);
+            }
+        });
+        assert_eq!(
+            verdicts,
+            ["a", "b", "c"].map(|name| (name, Outcome::Failed))
+        );
+        let fault = report.fault.unwrap();
+        assert_eq!(
+            (fault.kind, fault.message.as_str()),
+            (FaultKind::Publish, "no space")
+        );
+        assert_eq!(report.outcome, Outcome::Failed);
+    }
+}
+
 /// Publishes for a stage that is no sink.
 struct Note(Verdicts, &'static str, bool);
 
@@ -224,7 +270,7 @@ fn a_publisher_that_holds_the_end_of_an_errors_port_does_not_keep_the_run_from_e
 
 #[test]
 fn a_verdict_names_the_run_and_lists_the_errors_of_all_stages() {
-    use statline_pipeline::{ErrorRecord, Errors, Scope, Sink};
+    use statline_pipeline::{ErrorRecord, Errors, Scope};
     use std::sync::{Arc, Mutex};
 
     struct Keep(Arc<Mutex<Option<Verdict>>>);
