@@ -210,12 +210,7 @@ pub(crate) fn run(suite: &Suite) -> Result<(), Broken> {
     Ok(())
 }
 
-fn one(
-    field: &Field,
-    numbers: &[i32],
-    case: usize,
-    findings: &mut Findings,
-) -> Result<(), Broken> {
+fn one(field: &Field, numbers: &[i32], case: usize, findings: &mut Findings) -> Result<(), Broken> {
     let backend = BACKENDS[case % BACKENDS.len()];
     let case = case / BACKENDS.len();
     let number = numbers[case % numbers.len()];

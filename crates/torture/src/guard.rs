@@ -28,7 +28,13 @@ impl Mount {
         let directory = own_directory()?;
         let point = directory.path().to_owned();
         let options = std::ffi::CString::new(format!("size={bytes},mode=755"))?;
-        mount("torture", &point, "tmpfs", MountFlags::empty(), options.as_c_str())?;
+        mount(
+            "torture",
+            &point,
+            "tmpfs",
+            MountFlags::empty(),
+            options.as_c_str(),
+        )?;
         Ok(Mount {
             point,
             _directory: Some(directory),
@@ -65,7 +71,9 @@ impl Drop for Mount {
 }
 
 fn own_directory() -> io::Result<TempDir> {
-    tempfile::Builder::new().prefix("statline-torture-").tempdir()
+    tempfile::Builder::new()
+        .prefix("statline-torture-")
+        .tempdir()
 }
 
 /// A file system in a file.
@@ -81,10 +89,16 @@ impl Loopback {
     pub(crate) fn ext4(options: &[&str], bytes: u64) -> io::Result<Loopback> {
         let image = tempfile::NamedTempFile::new()?;
         image.as_file().set_len(bytes)?;
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).args(options).arg(image.path()))?;
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .args(options)
+            .arg(image.path()))?;
         let directory = own_directory()?;
         // `mount` finds a free loop device, and the kernel lets go of it with the mount.
-        run(Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(directory.path()))?;
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(image.path())
+            .arg(directory.path()))?;
         let mount = Mount {
             point: directory.path().to_owned(),
             _directory: Some(directory),

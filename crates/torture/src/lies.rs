@@ -272,7 +272,11 @@ fn make(root: &Path, entries: &mut Vec<(Vec<u8>, Kind)>) -> Result<(), Broken> {
         std::os::unix::fs::symlink("..", root.join(&link))?;
         entries.push((link.into(), Kind::Symlink));
         let pipe = format!("{directory}/pipe");
-        if Command::new("mkfifo").arg(root.join(&pipe)).status()?.success() {
+        if Command::new("mkfifo")
+            .arg(root.join(&pipe))
+            .status()?
+            .success()
+        {
             entries.push((pipe.into(), Kind::Fifo));
         }
     }

@@ -22,7 +22,9 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(crate) fn build() -> Result<PathBuf, Broken> {
     let own = std::env::current_exe()?;
     let profile = own.parent().ok_or("this program is in no directory")?;
-    let target = profile.parent().ok_or("this program is in no target directory")?;
+    let target = profile
+        .parent()
+        .ok_or("this program is in no target directory")?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/Cargo.toml");
     command
@@ -230,17 +232,19 @@ impl Drop for Running {
 
 /// The resident peaks of a process and its children together, in bytes, and the most descriptors of one of them.
 fn tree_of(pid: u32) -> (u64, usize) {
-    descendants(pid).into_iter().fold((0, 0), |(peak, most), pid| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let own = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|value| value.trim().strip_suffix(" kB"))
-            .and_then(|value| value.parse::<u64>().ok())
-            .unwrap_or_default();
-        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
-        (peak + own * 1024, most.max(descriptors))
-    })
+    descendants(pid)
+        .into_iter()
+        .fold((0, 0), |(peak, most), pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            let own = status
+                .lines()
+                .find_map(|line| line.strip_prefix("VmHWM:"))
+                .and_then(|value| value.trim().strip_suffix(" kB"))
+                .and_then(|value| value.parse::<u64>().ok())
+                .unwrap_or_default();
+            let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+            (peak + own * 1024, most.max(descriptors))
+        })
 }
 
 /// A process and all below it.
@@ -249,10 +253,16 @@ fn descendants(pid: u32) -> Vec<u32> {
     let mut next = 0;
     while let Some(&pid) = all.get(next) {
         next += 1;
-        let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+        let tasks = fs::read_dir(format!("/proc/{pid}/task"))
+            .into_iter()
+            .flatten();
         for task in tasks.flatten() {
             let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-            all.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            all.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
         }
     }
     all

@@ -170,9 +170,7 @@ impl Observed {
     /// The sum of a counter over all stages.
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let stages = self.report.stages.iter();
-        stages
-            .filter_map(|stage| stage.counters.get(name))
-            .sum()
+        stages.filter_map(|stage| stage.counters.get(name)).sum()
     }
 }
 

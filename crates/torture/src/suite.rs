@@ -204,7 +204,10 @@ impl Suite {
     /// Prints the table, and says whether all is well.
     pub(crate) fn finish(&self) -> ExitCode {
         let tally = self.tally();
-        print!("{}", crate::table::markdown(self, &tally, self.began.elapsed()));
+        print!(
+            "{}",
+            crate::table::markdown(self, &tally, self.began.elapsed())
+        );
         let sound = |part: &PartTally| {
             part.violations == 0
                 && part.broken.is_empty()

@@ -11,7 +11,11 @@ pub(crate) fn markdown(suite: &Suite, tally: &Tally, took: Duration) -> String {
     let mut out = String::from("\n| oracle | violations | cases behind it |\n|---|--:|--:|\n");
     for oracle in Oracle::ALL {
         let (cases, violations) = tally.oracles[oracle.index()];
-        let row = format!("| {oracle} | {} | {} |\n", grouped(violations), grouped(cases));
+        let row = format!(
+            "| {oracle} | {} | {} |\n",
+            grouped(violations),
+            grouped(cases)
+        );
         out.push_str(&row);
     }
     out.push_str("\n| part | cases | violations | seconds |\n|---|--:|--:|--:|\n");

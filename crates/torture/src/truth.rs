@@ -63,9 +63,11 @@ impl Truth {
                 twice.push(record.path.as_slice());
             }
         }
-        findings.check(Oracle::Duplicate, twice.is_empty() || allowed.repeats, || {
-            format!("{} records come twice", some_of(twice))
-        });
+        findings.check(
+            Oracle::Duplicate,
+            twice.is_empty() || allowed.repeats,
+            || format!("{} records come twice", some_of(twice)),
+        );
         self.look_for_phantoms(seen, allowed, findings);
         let coverage = Coverage::new(scan, seen);
         let missing: Vec<&[u8]> = self
@@ -94,19 +96,18 @@ impl Truth {
             let beyond = missing.iter().copied().filter(|path| !allowed.admits(path));
             let beyond: Vec<&[u8]> = beyond.collect();
             findings.check(Oracle::Loss, beyond.is_empty(), || {
-                format!(
-                    "{} missing, which nobody interfered with",
-                    some_of(beyond)
-                )
+                format!("{} missing, which nobody interfered with", some_of(beyond))
             });
         }
         findings.check(Oracle::Lie, vanished == 0 || allowed.vanishing, || {
             format!("{vanished} entries are said to have vanished, and none did")
         });
         self.look_at_ends(seen, &coverage, allowed, findings);
-        findings.check(Oracle::Lie, seen.errors.is_empty() || !allowed.heals, || {
-            format!("what went away is reported: {:?}", seen.errors[0])
-        });
+        findings.check(
+            Oracle::Lie,
+            seen.errors.is_empty() || !allowed.heals,
+            || format!("what went away is reported: {:?}", seen.errors[0]),
+        );
         look_at_outcome(seen, missing.len(), failed, findings);
     }
 
@@ -190,9 +191,12 @@ fn look_at_outcome(seen: &Observed, missing: usize, failed: bool, findings: &mut
     let reported = seen.report.error_count();
     let rows = seen.errors.len() as u64;
     if failed {
-        findings.check(Oracle::Lie, seen.published.is_none_or(|as_what| as_what == Outcome::Failed), || {
-            "a run that failed was published".to_owned()
-        });
+        findings.check(
+            Oracle::Lie,
+            seen.published
+                .is_none_or(|as_what| as_what == Outcome::Failed),
+            || "a run that failed was published".to_owned(),
+        );
         return;
     }
     let expected = match rows {
