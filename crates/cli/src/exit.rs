@@ -1,12 +1,12 @@
 //! How the program ends: the exit status, and what is said when a command could not do its work.
 //!
-//! One thing must stay true: the statuses are those that `--help` and the manual document.
-
-use std::process::ExitCode;
+//! Two things must stay true: the statuses are those that `--help` and the manual document, and [`leave`] is the only way
+//! out.
 
 use statline_pipeline::{Outcome, Problems, ReadError};
 
 use crate::escape::escaped_message;
+use crate::parent;
 use crate::terminal::{Palette, Terminal};
 
 /// The statuses as `--help` shows them.
@@ -31,6 +31,8 @@ pub(crate) enum Exit {
     Incomplete,
     /// This signal stopped it.
     Signal(i32),
+    /// The child process that did the work ended with this status.
+    OfChild(u8),
 }
 
 impl Exit {
@@ -51,14 +53,22 @@ impl Exit {
             Exit::Usage => 2,
             Exit::Incomplete => 3,
             Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
+            Exit::OfChild(status) => status,
         }
     }
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit.status())
-    }
+/// Ends the program, whatever its other threads do.
+///
+/// Everything that is to be printed has been flushed. Nothing is cleared up on the way: what does that waits for locks,
+/// and a thread that is stuck may hold them.
+pub(crate) fn leave(exit: Exit) -> ! {
+    let status = exit.status();
+    parent::tell(status);
+    #[cfg(unix)]
+    signal_hook::low_level::exit(status.into());
+    #[cfg(not(unix))]
+    std::process::exit(status.into());
 }
 
 /// Why a command could not do its work.

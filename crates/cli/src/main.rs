@@ -15,14 +15,19 @@ mod human;
 mod job_text;
 mod load;
 mod panics;
+mod parent;
 mod progress;
 mod report;
 mod report_file;
 mod run;
 mod scan;
 mod screen;
+#[cfg(unix)]
+mod signal_queue;
 mod signals;
 mod stalls;
+#[cfg(unix)]
+mod stop_request;
 mod table;
 mod terminal;
 mod totals;
@@ -30,15 +35,43 @@ mod validate;
 mod verdict;
 mod verify;
 
-use std::process::ExitCode;
-
 use crate::args::{Arguments, Command};
+use crate::exit::{Exit, Failure};
+use crate::parent::Role;
 use crate::terminal::Terminal;
 
-fn main() -> ExitCode {
+fn main() {
     let arguments = Arguments::read();
     let terminal = Terminal::new(arguments.color);
-    let ended = match &arguments.command {
+    let role = match may_get_stuck(&arguments.command) {
+        true => parent::begin(),
+        false => Ok(Role::Worker),
+    };
+    let ended = match role {
+        Ok(Role::Worker) => work(&arguments.command, terminal),
+        Ok(Role::Done(status)) => Ok(Exit::OfChild(status)),
+        Err(failure) => Err(failure),
+    };
+    exit::leave(ended.unwrap_or_else(|failure| failure.tell(&terminal)))
+}
+
+/// Whether a command reads a file system that may not answer.
+fn may_get_stuck(command: &Command) -> bool {
+    match command {
+        Command::Scan(arguments) => !arguments.print_job,
+        Command::Run(_) | Command::Doctor(_) | Command::Verify(_) => true,
+        Command::Validate(_)
+        | Command::Graph(_)
+        | Command::List(_)
+        | Command::Describe(_)
+        | Command::Report(_)
+        | Command::Completions(_)
+        | Command::Man(_) => false,
+    }
+}
+
+fn work(command: &Command, terminal: Terminal) -> Result<Exit, Failure> {
+    match command {
         Command::Scan(arguments) => scan::scan(arguments, terminal),
         Command::Run(arguments) => run::run(arguments, terminal),
         Command::Validate(arguments) => validate::validate(arguments, terminal),
@@ -50,8 +83,5 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::verify(arguments, terminal),
         Command::Completions(arguments) => generate::completions(arguments, terminal),
         Command::Man(arguments) => generate::man(arguments, terminal),
-    };
-    ended
-        .unwrap_or_else(|failure| failure.tell(&terminal))
-        .into()
+    }
 }

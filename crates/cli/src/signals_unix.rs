@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
-use signal_hook::iterator::Signals as Iterator;
 use statline_pipeline::{CancelHandle, Monitor};
 
-use crate::exit::Failure;
+use crate::exit::{self, Exit, Failure};
+use crate::signal_queue::SignalQueue;
+use crate::stop_request::{StopRequest, StopRequests};
 use crate::table;
 use crate::terminal::Terminal;
 
-/// What comes sooner after the first signal is the same one again: timeout(1) sends its signal to the program and then to
-/// the whole group.
-const SAME: Duration = Duration::from_millis(300);
+/// How long a run may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much longer the program may live than that, to tell how the run went.
+const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 /// Watches for signals until the program ends.
 pub(crate) struct Signals {
@@ -23,45 +26,32 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Starts to watch. From now on SIGINT and SIGTERM cancel the run.
+    /// Starts to watch. From now on SIGINT and SIGTERM cancel the run, and the program ends soon after, even if it
+    /// hangs where nothing can be cancelled.
     pub(crate) fn watch(cancel: CancelHandle, terminal: Terminal) -> Result<Signals, Failure> {
         let failed = |error| Failure::failed(format!("cannot watch for signals: {error}"));
         // A file larger than the limit is an error of the write, not the end of the program.
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(failed)?;
-        let mut signals = Iterator::new([SIGINT, SIGTERM, SIGUSR1]).map_err(failed)?;
-        let watch = Signals {
-            first: Arc::new(AtomicI32::new(0)),
+        let mut queue = SignalQueue::new().map_err(failed)?;
+        for signal in [SIGINT, SIGTERM, SIGUSR1] {
+            queue.add(signal).map_err(failed)?;
+        }
+        let signals = Signals {
+            first: Arc::default(),
             monitor: Arc::default(),
         };
-        let first = Arc::clone(&watch.first);
-        let monitor = Arc::clone(&watch.monitor);
-        let work = move || {
-            let mut since = None;
-            for signal in signals.forever() {
-                if signal == SIGUSR1 {
-                    let monitor = monitor.lock().unwrap_or_else(PoisonError::into_inner);
-                    if let Some(monitor) = &*monitor {
-                        let snapshot = monitor.snapshot();
-                        terminal.say(&table::snapshot(&snapshot, terminal.error_palette()));
-                    }
-                    continue;
-                }
-                match since {
-                    None => {
-                        since = Some(Instant::now());
-                        first.store(signal, Ordering::SeqCst);
-                        cancel.cancel();
-                    }
-                    Some(since) if since.elapsed() < SAME => {}
-                    Some(_) => signal_hook::low_level::exit(128 + signal),
-                }
-            }
+        let watch = Watch {
+            queue,
+            cancel,
+            terminal,
+            first: Arc::clone(&signals.first),
+            monitor: Arc::clone(&signals.monitor),
         };
         std::thread::Builder::new()
             .name("statline-signals".to_owned())
-            .spawn(work)
+            .spawn(move || watch.forever(STOP_TIMEOUT + STOP_MARGIN))
             .map_err(failed)?;
-        Ok(watch)
+        Ok(signals)
     }
 
     /// Shows this run when SIGUSR1 asks.
@@ -74,6 +64,56 @@ impl Signals {
         match self.first.load(Ordering::SeqCst) {
             0 => None,
             signal => Some(signal),
+        }
+    }
+}
+
+/// What the thread works with.
+struct Watch {
+    queue: SignalQueue,
+    cancel: CancelHandle,
+    terminal: Terminal,
+    first: Arc<AtomicI32>,
+    monitor: Arc<Mutex<Option<Monitor>>>,
+}
+
+impl Watch {
+    /// Acts on signals. So long after the first request to stop it ends the program.
+    fn forever(mut self, patience: Duration) -> ! {
+        let mut requests = StopRequests::default();
+        let mut deadline: Option<(Instant, i32)> = None;
+        loop {
+            let now = Instant::now();
+            let left = deadline.map(|(at, _)| at.saturating_duration_since(now));
+            if let (Some(Duration::ZERO), Some((_, signal))) = (left, deadline) {
+                exit::leave(Exit::Signal(signal));
+            }
+            self.queue.wait(None, left);
+            for signal in self.queue.pending() {
+                if signal == SIGUSR1 {
+                    self.show();
+                    continue;
+                }
+                let now = Instant::now();
+                match requests.add(now) {
+                    StopRequest::First => {
+                        deadline = Some((now + patience, signal));
+                        self.first.store(signal, Ordering::SeqCst);
+                        self.cancel.cancel();
+                    }
+                    StopRequest::Same => {}
+                    StopRequest::Second => exit::leave(Exit::Signal(signal)),
+                }
+            }
+        }
+    }
+
+    fn show(&self) {
+        let monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(monitor) = &*monitor {
+            let snapshot = monitor.snapshot();
+            let text = table::snapshot(&snapshot, self.terminal.error_palette());
+            self.terminal.say(&text);
         }
     }
 }

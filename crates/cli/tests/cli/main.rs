@@ -7,6 +7,7 @@ mod commands;
 mod endings;
 mod faults;
 mod hostile;
+mod parent;
 mod partial;
 mod pipelines;
 mod print_job;
