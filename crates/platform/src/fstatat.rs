@@ -197,6 +197,11 @@ impl Backend for Fstatat {
                     }
                 })?;
                 if entry.is_null() {
+                    // The C library takes ENOENT, which is what Linux answers of a removed
+                    // directory, for the end of any; so the end has to be confirmed.
+                    #[cfg(target_os = "linux")]
+                    return crate::statx::read_chunk(directory, out);
+                    #[cfg(not(target_os = "linux"))]
                     return Ok(false);
                 }
                 // SAFETY: the entry is valid until the next call on the stream. Its name is a C

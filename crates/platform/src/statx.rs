@@ -195,6 +195,36 @@ fn to_metadata(statx: &libc::statx, fields: Fields) -> Metadata {
     metadata
 }
 
+/// Appends what one call of `getdents64` gives, and says whether there may be more.
+pub(crate) fn read_chunk(directory: &Handle, out: &mut Entries) -> io::Result<bool> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let bytes = size_of_val::<[u64]>(buffer);
+        let filled = retry(|| {
+            // SAFETY: the buffer has as many bytes as we say.
+            let result = unsafe {
+                libc::syscall(
+                    libc::SYS_getdents64,
+                    directory.raw(),
+                    buffer.as_mut_ptr(),
+                    bytes,
+                )
+            };
+            result as isize
+        })?;
+        // SAFETY: words are bytes, all of them were initialised, and the kernel filled no more
+        // of them than there are.
+        let filled = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
+        let Some(position) = dirent::parse_dirents(filled, out).map_err(|_| Fault::Malformed)?
+        else {
+            return Ok(false);
+        };
+        match directory.advance.circles(position) {
+            true => Err(Fault::ReaddirLoop.into()),
+            false => Ok(true),
+        }
+    })
+}
+
 impl Statx {
     /// Whether `error` says that there is no `statx`, rather than something about an entry.
     #[cold]
@@ -237,34 +267,7 @@ impl Backend for Statx {
     }
 
     fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool> {
-        BUFFER.with_borrow_mut(|buffer| {
-            let bytes = size_of_val::<[u64]>(buffer);
-            let filled = retry(|| {
-                // SAFETY: the buffer has as many bytes as we say.
-                let result = unsafe {
-                    libc::syscall(
-                        libc::SYS_getdents64,
-                        directory.raw(),
-                        buffer.as_mut_ptr(),
-                        bytes,
-                    )
-                };
-                result as isize
-            })?;
-            // SAFETY: words are bytes, all of them were initialised, and the kernel filled no more
-            // of them than there are.
-            let filled =
-                unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
-            let Some(position) =
-                dirent::parse_dirents(filled, out).map_err(|_| Fault::Malformed)?
-            else {
-                return Ok(false);
-            };
-            match directory.advance.circles(position) {
-                true => Err(Fault::ReaddirLoop.into()),
-                false => Ok(true),
-            }
-        })
+        read_chunk(directory, out)
     }
 
     fn finish_listing(&self, directory: &Handle) -> bool {

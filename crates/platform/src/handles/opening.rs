@@ -48,6 +48,7 @@ impl Handles {
     ) -> io::Result<(Pinned, Cursor)> {
         let mut may_be_stale = true;
         let mut starved = false;
+        let mut refusals = 0;
         loop {
             if cancelled() {
                 return Err(Fault::Cancelled.into());
@@ -64,6 +65,12 @@ impl Handles {
                 // The process or the system has no descriptor left. What is idle here is given up
                 // at once; if that was not enough, a wait comes before each further attempt.
                 Some(Obstacle::NoDescriptor) => {
+                    if is_descriptor_free() {
+                        refusals += 1;
+                        if refusals == MOST_REFUSALS {
+                            return Err(error);
+                        }
+                    }
                     drop(from);
                     self.0.give_way(std::mem::replace(&mut starved, true));
                 }
@@ -280,6 +287,26 @@ impl Drop for Grants {
             self.shared.release(|state| state.cache.revoke(self.count));
         }
     }
+}
+
+/// How often a lack of descriptors is believed while there are some. Now and then one was just set free; if it goes on,
+/// it is the file system that says so, of itself, and no waiting here helps.
+const MOST_REFUSALS: u32 = 8;
+
+/// Whether this process gets a descriptor from the system now.
+#[cfg(unix)]
+fn is_descriptor_free() -> bool {
+    // The descriptor comes first: whether the path can be opened is another matter.
+    let opened = std::fs::File::open("/");
+    opened.map_or_else(
+        |error| !matches!(Obstacle::of(&error), Some(Obstacle::NoDescriptor)),
+        |_| true,
+    )
+}
+
+#[cfg(not(unix))]
+fn is_descriptor_free() -> bool {
+    true
 }
 
 /// Errors that are about descriptors and handles rather than about the directory.

@@ -48,6 +48,21 @@ fn only_fields_that_were_asked_for_are_filled() {
     });
 }
 
+/// The C library takes the error for the end of the directory.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_is_gone_does_not_pass_for_an_empty_one() {
+    with_each(|backend, directory, handle| {
+        fs::create_dir(directory.path().join("gone")).unwrap();
+        let gone = backend
+            .open_child(handle, name("gone").as_name(), false)
+            .unwrap();
+        fs::remove_dir(directory.path().join("gone")).unwrap();
+        let listed = backend.read_names(&gone, &mut Entries::default());
+        assert_eq!(error_code(&listed.unwrap_err()), "ENOENT");
+    });
+}
+
 #[test]
 fn the_empty_name_is_the_directory_itself() {
     with_each(|backend, directory, handle| {

@@ -470,7 +470,7 @@ fn a_stale_parent_is_reopened_once() {
 }
 
 #[test]
-fn a_lack_of_descriptors_is_never_an_error() {
+fn a_lack_of_descriptors_that_ends_is_no_error() {
     for errno in ["EMFILE", "ENFILE"] {
         let (result, stats) = open_failing(errno, 5);
         assert!(result.is_ok(), "{result:?}");
@@ -478,6 +478,14 @@ fn a_lack_of_descriptors_is_never_an_error() {
     }
     let (result, _) = open_failing("EACCES", 1);
     assert_eq!(error_code(&result.unwrap_err()), "EACCES");
+}
+
+#[test]
+fn a_file_system_that_lacks_descriptors_itself_is_not_waited_for() {
+    for errno in ["EMFILE", "ENFILE"] {
+        let (result, _) = open_failing(errno, usize::MAX);
+        assert_eq!(error_code(&result.unwrap_err()), errno);
+    }
 }
 
 #[test]
