@@ -44,15 +44,55 @@ enum Where {
 
 /// What hangs: operations of the test file system, where, and the operations that may be named for it.
 const HANGS: [(&str, Hang, Where, &[&str]); 9] = [
-    ("opening a directory", Hang::Only(Operation::Opendir), Where::Directory, &["open"]),
-    ("listing a directory", Hang::Only(Operation::Readdir), Where::Directory, &["list"]),
-    ("a directory's metadata", Hang::Stat, Where::Directory, &["open", "stat"]),
+    (
+        "opening a directory",
+        Hang::Only(Operation::Opendir),
+        Where::Directory,
+        &["open"],
+    ),
+    (
+        "listing a directory",
+        Hang::Only(Operation::Readdir),
+        Where::Directory,
+        &["list"],
+    ),
+    (
+        "a directory's metadata",
+        Hang::Stat,
+        Where::Directory,
+        &["open", "stat"],
+    ),
     ("a file's metadata", Hang::Stat, Where::File, &["stat"]),
-    ("a file's look-up", Hang::Only(Operation::Lookup), Where::File, &["stat"]),
-    ("opening anything", Hang::Only(Operation::Opendir), Where::Everywhere, &["open"]),
-    ("listing anything", Hang::Only(Operation::Readdir), Where::Everywhere, &["list"]),
-    ("all metadata", Hang::Stat, Where::Everywhere, &["open", "stat"]),
-    ("everything", Hang::All, Where::Everywhere, &["open", "stat", "list"]),
+    (
+        "a file's look-up",
+        Hang::Only(Operation::Lookup),
+        Where::File,
+        &["stat"],
+    ),
+    (
+        "opening anything",
+        Hang::Only(Operation::Opendir),
+        Where::Everywhere,
+        &["open"],
+    ),
+    (
+        "listing anything",
+        Hang::Only(Operation::Readdir),
+        Where::Everywhere,
+        &["list"],
+    ),
+    (
+        "all metadata",
+        Hang::Stat,
+        Where::Everywhere,
+        &["open", "stat"],
+    ),
+    (
+        "everything",
+        Hang::All,
+        Where::Everywhere,
+        &["open", "stat", "list"],
+    ),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +162,10 @@ fn one(
     };
     let mounted = TestFs::generated(tree()).rule(rule).mount()?;
     let home = tempfile::tempdir()?;
-    let (rows, report) = (home.path().join("rows.nul"), home.path().join("report.json"));
+    let (rows, report) = (
+        home.path().join("rows.nul"),
+        home.path().join("report.json"),
+    );
     let stop_timeout = format!("pipeline.stop_timeout={}ms", STOP_TIMEOUT.as_millis());
     let mut arguments: Vec<String> = vec!["scan".into(), mounted.path().display().to_string()];
     // A stop is to be tested of a run that would go on waiting.
@@ -182,7 +225,9 @@ fn one(
                 findings.check(Oracle::Lie, ended.code() == expected, || {
                     format!("status {}: {}", ended.code(), ended.stderr)
                 });
-                findings.check(Oracle::Output, !rows.exists(), || "rows are published".into());
+                findings.check(Oracle::Output, !rows.exists(), || {
+                    "rows are published".into()
+                });
             }
         },
     }
@@ -237,7 +282,10 @@ fn judge(
     let root = mounted.path().as_os_str().as_encoded_bytes();
     let content = fs::read(rows).unwrap_or_default();
     let mut seen = HashSet::new();
-    for path in content.split(|&byte| byte == 0).filter(|path| !path.is_empty()) {
+    for path in content
+        .split(|&byte| byte == 0)
+        .filter(|path| !path.is_empty())
+    {
         let path = crate::scan::relative(root, path);
         findings.check(Oracle::Duplicate, seen.insert(path), || {
             format!("{} comes twice", some_of([path]))
@@ -249,13 +297,18 @@ fn judge(
         Where::Everywhere => path != b"top",
     };
     let truth: Vec<Vec<u8>> = tree().entries().map(|entry| entry.path).collect();
-    let lost = truth.iter().map(Vec::as_slice).filter(|path| !hangs(path) && !seen.contains(path));
+    let lost = truth
+        .iter()
+        .map(Vec::as_slice)
+        .filter(|path| !hangs(path) && !seen.contains(path));
     let lost: Vec<&[u8]> = lost.collect();
     findings.check(Oracle::Loss, lost.is_empty(), || {
         format!("{} lost, which does not hang", some_of(lost))
     });
     let known: HashSet<&[u8]> = truth.iter().map(Vec::as_slice).collect();
-    let phantoms = seen.iter().filter(|path| !path.is_empty() && !known.contains(**path));
+    let phantoms = seen
+        .iter()
+        .filter(|path| !path.is_empty() && !known.contains(**path));
     let phantoms: Vec<&[u8]> = phantoms.copied().collect();
     findings.check(Oracle::Escape, phantoms.is_empty(), || {
         format!("{} is not there", some_of(phantoms))
