@@ -180,6 +180,32 @@ fn an_open_directory_stays_the_same_when_it_is_moved_and_replaced() {
 }
 
 #[test]
+fn what_has_been_replaced_is_not_passed_off_as_what_it_was() {
+    let real = tempfile::tempdir().unwrap();
+    let there = |name: &str| real.path().join(name);
+    let hour = std::time::Duration::from_secs(3600);
+    let fs = TestFs::passthrough(real.path())
+        .entry_timeout(hour)
+        .attribute_timeout(hour);
+    let Some(mounted) = mount(fs) else { return };
+    std::fs::create_dir(there("directory")).unwrap();
+    std::fs::write(there("file"), "").unwrap();
+    for name in ["directory", "file"] {
+        stat(&at(&mounted, name)).unwrap();
+        std::fs::rename(there(name), there("before")).unwrap();
+        if name == "file" {
+            std::fs::write(there(name), "").unwrap();
+        } else {
+            std::fs::create_dir(there(name)).unwrap();
+        }
+        let opened = std::fs::File::open(at(&mounted, name)).unwrap();
+        let now = std::fs::metadata(there(name)).unwrap();
+        assert_eq!(opened.metadata().unwrap().ino(), now.ino(), "{name}");
+        std::fs::rename(there("before"), there(&format!("old {name}"))).unwrap();
+    }
+}
+
+#[test]
 fn more_real_directories_than_are_kept_open_are_passed_through() {
     let real = tempfile::tempdir().unwrap();
     for number in 0..1_200 {
