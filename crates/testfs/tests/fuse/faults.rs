@@ -275,6 +275,19 @@ fn a_rule_can_begin_late_and_end_early() {
 }
 
 #[test]
+fn of_several_errors_the_first_is_made_while_it_lasts() {
+    let rule = || Rule::on(Operation::Getattr).path("d/f0");
+    let fs = ten_files()
+        .rule(rule().times(2).errno(libc::EIO))
+        .rule(rule().errno(libc::EPERM));
+    let Some(mounted) = mount(fs) else { return };
+    let seen: Vec<_> = (0..4)
+        .map(|_| errno(stat(&at(&mounted, "d/f0"))).unwrap())
+        .collect();
+    assert_eq!(seen, [libc::EIO, libc::EIO, libc::EPERM, libc::EPERM]);
+}
+
+#[test]
 fn a_share_of_the_paths_depends_on_the_seed_alone() {
     let failing = |seed| {
         let fs = TestFs::generated(Tree::of(Shape::files(1_000)))
