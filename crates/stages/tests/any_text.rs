@@ -11,7 +11,7 @@ mod report;
 
 #[test]
 fn any_text_is_a_job_or_is_refused_with_a_reason_soon() {
-    replay::replay("job", 200, job::job);
+    replay::replay("job", 100, job::job);
 }
 
 #[test]
