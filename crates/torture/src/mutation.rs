@@ -329,7 +329,10 @@ fn judge(book: &Book, scan: &Scan, seen: &Observed, findings: &mut Findings) {
         .filter(|end| end.status != DirectoryStatus::Complete)
         .map(|end| end.path.as_slice())
         .collect();
-    let subtrees = seen.errors.iter().filter(|error| error.scope == Scope::Subtree);
+    let subtrees = seen
+        .errors
+        .iter()
+        .filter(|error| error.scope == Scope::Subtree);
     failed.extend(subtrees.map(|error| scan.relative(&error.subject)));
     let mut lost = book.must();
     lost.retain(|path| {
@@ -344,7 +347,9 @@ fn judge(book: &Book, scan: &Scan, seen: &Observed, findings: &mut Findings) {
     findings.check(Oracle::Loss, lost.is_empty(), || {
         format!("{} lost, which nobody touched", some_of(lost))
     });
-    let phantoms = records.iter().filter(|path| !path.is_empty() && !book.ever.contains(**path));
+    let phantoms = records
+        .iter()
+        .filter(|path| !path.is_empty() && !book.ever.contains(**path));
     let phantoms: Vec<&[u8]> = phantoms.copied().collect();
     findings.check(Oracle::Escape, phantoms.is_empty(), || {
         format!("{} recorded, which never was there", some_of(phantoms))
@@ -356,6 +361,9 @@ fn judge(book: &Book, scan: &Scan, seen: &Observed, findings: &mut Findings) {
     };
     findings.check(Oracle::Lie, outcome == right, || {
         let cause = &seen.report.cause;
-        format!("outcome {outcome} with {} error rows: {cause:?}", seen.errors.len())
+        format!(
+            "outcome {outcome} with {} error rows: {cause:?}",
+            seen.errors.len()
+        )
     });
 }
