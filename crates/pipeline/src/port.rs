@@ -287,6 +287,12 @@ impl<T: Message> Outlet<T> {
         consumers.is_empty() || consumers.iter().any(EdgeSender::is_wanted)
     }
 
+    /// Whether no consumer of any of the worker's outputs wants more, as [`send`](Outlet::send) would say. Who waits for
+    /// others before there is something to send must ask: nothing else tells.
+    pub fn has_enough(&self) -> bool {
+        !self.is_wanted() && self.fan.witness.all_satisfied()
+    }
+
     /// Whether some consumer has nothing queued: it will be idle unless something is sent soon.
     pub fn is_starved(&self) -> bool {
         self.fan.consumers.iter().any(EdgeSender::is_starved)

@@ -83,6 +83,10 @@ impl Watched for Descent {
                     if worker.scan.context.is_stopping() {
                         return Err(StageError::Stopped(Stop::Cancelled));
                     }
+                    // Who is told while sending leaves a directory half read, and the frontier never ends.
+                    if worker.out.has_enough() {
+                        return Err(StageError::ENOUGH);
+                    }
                     worker.frontier.wait();
                 }
                 Next::End => return worker.flush(),

@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use statline_pipeline::testing::{Collected, Items};
-use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport};
+use statline_pipeline::{
+    Builder, ErrorRecord, Errors, Outcome, Period, PipelineSettings, RunReport, Sink, StageError,
+};
 use statline_platform::{DirNode, Fields, Kind};
 use statline_stages::{
     Batch, BatchConfig, DirectoryStatus, EntryBatch, Enumerate, EnumerateConfig, RecordBatch, Rows,
@@ -527,4 +530,34 @@ fn a_root_has_a_row_of_its_own() {
     assert_eq!(row.depth(), 0);
     let inode = fs::metadata(directory.path()).unwrap().ino();
     assert_eq!(row.metadata.unwrap().file_id().unwrap().low(), inode);
+}
+
+/// Takes one message.
+struct TakesOne;
+
+impl Sink for TakesOne {
+    type In = EntryBatch;
+
+    fn write(&mut self, _: EntryBatch, _: &Errors) -> Result<(), StageError> {
+        Err(StageError::ENOUGH)
+    }
+}
+
+#[test]
+fn a_worker_without_a_directory_ends_when_the_reader_has_enough() {
+    let directory = temporary();
+    // One directory in several chunks: one worker reads it, and all the others have nothing to do.
+    for number in 0..5_000 {
+        fs::File::create(directory.path().join(format!("a-file-{number}"))).unwrap();
+    }
+    let mut settings = PipelineSettings::default();
+    settings.capacity = 1;
+    // Or it hangs, and the test with it.
+    settings.max_runtime = Some(Period::new(Duration::from_secs(20)));
+    let mut job = Builder::new("enough").with_settings(settings);
+    let config = EnumerateConfig::new([directory.path()]);
+    let walk = job.stage("walk", Enumerate, config).threads(4).done();
+    let _ = job.sink("sink", TakesOne).reads(&walk);
+    let report = job.build().unwrap().run();
+    assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
 }

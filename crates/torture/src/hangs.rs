@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -163,7 +163,7 @@ fn one(
     let mounted = TestFs::generated(tree()).rule(rule).mount()?;
     let home = tempfile::tempdir()?;
     let (rows, report) = (
-        home.path().join("rows.nul"),
+        home.path().join("rows.jsonl"),
         home.path().join("report.json"),
     );
     let stop_timeout = format!("pipeline.stop_timeout={}ms", STOP_TIMEOUT.as_millis());
@@ -182,6 +182,7 @@ fn one(
     }
     for (option, value) in [
         ("-o", rows.display().to_string()),
+        ("--errors", errors_of(&rows).display().to_string()),
         ("--report", report.display().to_string()),
         ("--backend", backend.into()),
         ("-j", "2".into()),
@@ -208,34 +209,51 @@ fn one(
             let _ = running.wait(PATIENCE)?;
             return Ok(());
         }
-        Ok(ended) => match signal {
-            None => {
-                let bound = STALL_TIMEOUT + STALL_AFTER + GRACE;
-                findings.check(Oracle::Bound, ended.took < bound, || {
-                    format!("it took {:?}: {told}", ended.took)
-                });
-                judge(&mounted, &ended, &rows, &report, named, place, findings)?;
+        Ok(ended) => {
+            findings.check(Oracle::Bound, ended.let_go, || {
+                "somebody still holds standard error, so whoever reads it waits".into()
+            });
+            match signal {
+                None => {
+                    let bound = STALL_TIMEOUT + STALL_AFTER + GRACE;
+                    findings.check(Oracle::Bound, ended.took < bound, || {
+                        format!("it took {:?}: {told}", ended.took)
+                    });
+                    judge(&mounted, &ended, &rows, &report, named, place, findings)?;
+                }
+                Some(signal) => {
+                    let bound = STOP_TIMEOUT + GRACE;
+                    findings.check(Oracle::Bound, waited < bound, || {
+                        format!("it took {waited:?} to stop: {told}")
+                    });
+                    let expected = 128 + signal.as_raw();
+                    findings.check(Oracle::Lie, ended.code() == expected, || {
+                        format!("status {}: {}", ended.code(), ended.stderr)
+                    });
+                    findings.check(Oracle::Output, !rows.exists(), || {
+                        "rows are published".into()
+                    });
+                }
             }
-            Some(signal) => {
-                let bound = STOP_TIMEOUT + GRACE;
-                findings.check(Oracle::Bound, waited < bound, || {
-                    format!("it took {waited:?} to stop: {told}")
-                });
-                let expected = 128 + signal.as_raw();
-                findings.check(Oracle::Lie, ended.code() == expected, || {
-                    format!("status {}: {}", ended.code(), ended.stderr)
-                });
-                findings.check(Oracle::Output, !rows.exists(), || {
-                    "rows are published".into()
-                });
-            }
-        },
+        }
     }
     for (_, violation) in &mut findings.violations {
         violation.push_str(&format!(" [{told}]"));
     }
     mounted.release();
     Ok(())
+}
+
+/// Where the error rows go.
+fn errors_of(rows: &Path) -> PathBuf {
+    rows.with_file_name("errors.jsonl")
+}
+
+/// The path in a row of JSON Lines, relative to the root.
+fn path_in(line: &[u8], root: &[u8]) -> Result<Vec<u8>, Broken> {
+    let row: serde_json::Value = serde_json::from_slice(line)?;
+    let path = row["path"].as_str().unwrap_or_default().as_bytes();
+    Ok(crate::scan::relative(root, path).to_vec())
 }
 
 fn tree() -> Tree {
@@ -281,15 +299,25 @@ fn judge(
     });
     let root = mounted.path().as_os_str().as_encoded_bytes();
     let content = fs::read(rows).unwrap_or_default();
-    let mut seen = HashSet::new();
-    for path in content
-        .split(|&byte| byte == 0)
-        .filter(|path| !path.is_empty())
+    // Beside what hangs there may be what was not waited for any more; that has an error row.
+    let errors = fs::read(errors_of(rows)).unwrap_or_default();
+    let mut named = HashSet::new();
+    for line in errors
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
     {
-        let path = crate::scan::relative(root, path);
-        findings.check(Oracle::Duplicate, seen.insert(path), || {
-            format!("{} comes twice", some_of([path]))
+        named.insert(path_in(line, root)?);
+    }
+    let mut seen = HashSet::new();
+    for line in content
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        let path = path_in(line, root)?;
+        findings.check(Oracle::Duplicate, !seen.contains(&path), || {
+            format!("{} comes twice", some_of([&path[..]]))
         });
+        seen.insert(path);
     }
     let hangs = |path: &[u8]| match place {
         Where::Directory => path == b"d4" || path.starts_with(b"d4/"),
@@ -300,16 +328,16 @@ fn judge(
     let lost = truth
         .iter()
         .map(Vec::as_slice)
-        .filter(|path| !hangs(path) && !seen.contains(path));
+        .filter(|path| !hangs(path) && !seen.contains(*path) && !named.contains(*path));
     let lost: Vec<&[u8]> = lost.collect();
     findings.check(Oracle::Loss, lost.is_empty(), || {
         format!("{} lost, which does not hang", some_of(lost))
     });
     let known: HashSet<&[u8]> = truth.iter().map(Vec::as_slice).collect();
-    let phantoms = seen
-        .iter()
-        .filter(|path| !path.is_empty() && !known.contains(**path));
-    let phantoms: Vec<&[u8]> = phantoms.copied().collect();
+    let phantoms = seen.iter().map(Vec::as_slice);
+    let phantoms: Vec<&[u8]> = phantoms
+        .filter(|path| !path.is_empty() && !known.contains(path))
+        .collect();
     findings.check(Oracle::Escape, phantoms.is_empty(), || {
         format!("{} is not there", some_of(phantoms))
     });

@@ -7,7 +7,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,9 @@ use crate::suite::Broken;
 
 /// Between two looks at a process.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// How long after the end of a process its standard error may stay open.
+const LET_GO: Duration = Duration::from_secs(1);
 
 /// Builds `statline` as this program was built, and says where it is.
 pub(crate) fn build() -> Result<PathBuf, Broken> {
@@ -57,11 +61,46 @@ pub(crate) struct Program {
 pub(crate) struct Running {
     child: Child,
     began: Instant,
-    stderr: Option<JoinHandle<String>>,
+    stderr: Option<Told>,
     /// The most that it and its children had resident, in bytes.
     peak: u64,
     /// The most descriptors that one of them had open.
     descriptors: usize,
+}
+
+/// What it says on standard error, read as it comes.
+#[derive(Debug)]
+struct Told {
+    text: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Told {
+    fn read(mut pipe: ChildStderr) -> Told {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&text);
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                let mut text = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                text.extend_from_slice(&buffer[..count]);
+            }
+        });
+        Told { text, reader }
+    }
+
+    /// All of it, once the process has ended; and whether it ended there, or somebody holds on to it.
+    fn all(self) -> (String, bool) {
+        let deadline = Instant::now() + LET_GO;
+        while !self.reader.is_finished() && Instant::now() < deadline {
+            std::thread::sleep(LOOK);
+        }
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        (
+            String::from_utf8_lossy(&text).into_owned(),
+            self.reader.is_finished(),
+        )
+    }
 }
 
 /// One that has ended.
@@ -69,6 +108,8 @@ pub(crate) struct Running {
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stderr: String,
+    /// Whether nobody holds on to its standard error: who reads it to its end is not kept waiting.
+    pub(crate) let_go: bool,
     pub(crate) took: Duration,
     pub(crate) peak: u64,
     pub(crate) descriptors: usize,
@@ -135,14 +176,7 @@ impl Program {
             command.current_dir(directory);
         }
         let mut child = command.spawn()?;
-        let stderr = child.stderr.take().map(|mut pipe| {
-            std::thread::spawn(move || {
-                let mut text = Vec::new();
-                // What cannot be read any more is not there.
-                let _ = pipe.read_to_end(&mut text);
-                String::from_utf8_lossy(&text).into_owned()
-            })
-        });
+        let stderr = child.stderr.take().map(Told::read);
         Ok(Running {
             child,
             began: Instant::now(),
@@ -184,10 +218,12 @@ impl Running {
             if self.has_ended()? {
                 let took = self.began.elapsed();
                 let status = self.child.wait()?;
-                let stderr = self.stderr.take().and_then(|thread| thread.join().ok());
+                let told = self.stderr.take().map(Told::all);
+                let (stderr, let_go) = told.unwrap_or_default();
                 return Ok(Ok(Ended {
                     status,
-                    stderr: stderr.unwrap_or_default(),
+                    stderr,
+                    let_go,
                     took,
                     peak: self.peak,
                     descriptors: self.descriptors,
