@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Violations that are printed of each part; all are counted.
-const SHOWN: usize = 20;
+const SHOWN: usize = 60;
 
 /// Cases of a part that have something in common are numbered from a multiple of this.
 pub(crate) const FAMILY: u64 = 1_000_000;
