@@ -3,7 +3,6 @@
 import base64
 import csv
 import json
-import os
 import sys
 
 form, name, column = sys.argv[1:4]
@@ -17,11 +16,13 @@ if form == "jsonl":
             elif column + "_b64" in row:
                 paths.append(base64.b64decode(row[column + "_b64"], validate=True))
 elif form == "csv":
-    # A table has its bytes as they are, which is no text in any encoding.
-    with open(name, encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open(name, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, strict=True):
+            assert not (row[column] and row[column + "_b64"])
             if row[column]:
-                paths.append(os.fsencode(row[column]))
+                paths.append(row[column].encode("utf-8"))
+            elif row[column + "_b64"]:
+                paths.append(base64.b64decode(row[column + "_b64"], validate=True))
 elif form == "nul":
     with open(name, "rb") as file:
         content = file.read()

@@ -271,8 +271,8 @@ impl Field<'_> {
                 let mut arguments = vec!["scan".into(), mounted.path().display().to_string()];
                 arguments.extend(options.iter().map(|&option| option.to_owned()));
                 let mut running = self.limited(arguments).start()?;
-                // Some hundred thousand names by then.
-                let listed = || mounted.counts().calls(Operation::Readdir) > 1000;
+                // Some thousand names each; with metadata, listing waits for it.
+                let listed = || mounted.counts().calls(Operation::Readdir) > 20;
                 let reached = running.wait_until(Duration::from_secs(60), listed)?;
                 running.signal(Signal::INT)?;
                 let begin = std::time::Instant::now();

@@ -172,7 +172,8 @@ pub(crate) fn run(suite: &Suite) -> Result<(), Broken> {
     std::panic::set_hook(Box::new(|_| {}));
     let rounds = suite.size(1, 10);
     let cases = DEEDS.len() * PLACES.len() * CAPACITIES.len() * (LAST as usize + 1) * rounds;
-    suite.share(3, |thread, threads| {
+    // They wait more than they work.
+    suite.share(8, |thread, threads| {
         for case in (0..cases as u64).filter(|case| case % threads == thread) {
             suite.case(
                 Part::Stages,

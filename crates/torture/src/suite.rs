@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Violations that are printed of each part; all are counted.
-const SHOWN: usize = 60;
+const SHOWN: usize = 20;
 
 /// Cases of a part that have something in common are numbered from a multiple of this.
 pub(crate) const FAMILY: u64 = 1_000_000;
@@ -190,6 +190,11 @@ impl Suite {
             }
             let mut tally = self.tally();
             let counted = tally.parts.entry(part).or_default();
+            if counted.cases == 0 && counted.skips.is_empty() && counted.broken.is_empty() {
+                counted
+                    .broken
+                    .push("not one case was carried out".to_owned());
+            }
             counted.took = began.elapsed();
             eprintln!(
                 "{} {} cases, {} violations, {:.1} s",
