@@ -14,12 +14,15 @@
 //! | `sort/path` | one of 100,000 records | a job: records → `sort` → `null` |
 //! | `jsonl/…` | one row | a job: records → `jsonl` to /dev/null; the time of its thread |
 //!
+//! | `config/…` | one job | text → job, or all that is wrong with it; texts that are made to take long must stay below 100 ms |
+//!
 //! Every time is for one item, whatever number of them is handled at once, so it is read off as it stands: "250 ns" in `hop` is
 //! 250 ns a message. Only statline's public faces are used. These are for telling what a change did, on one quiet
 //! machine; whether statline is fast is what `compare` says.
 
 #![forbid(unsafe_code)]
 
+mod config;
 mod dirents;
 mod hop;
 mod jsonl;
@@ -41,5 +44,6 @@ fn main() {
     dirents::measure(&mut criterion);
     sort::measure(&mut criterion);
     jsonl::measure(&mut criterion);
+    config::measure(&mut criterion);
     criterion.final_summary();
 }

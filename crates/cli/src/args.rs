@@ -233,7 +233,7 @@ pub(crate) struct RunArguments {
     /// If the run is stopped or fails, leave what was written of each FILE until then in FILE.partial.
     ///
     /// FILE.partial.run.json beside it says why it ended. A later run that writes FILE removes both. It stands for
-    /// keep_partial = true below [pipeline].
+    /// pipeline.keep_partial = true in the job.
     #[arg(long, help_heading = "Job")]
     pub(crate) keep_partial: bool,
 

@@ -47,7 +47,16 @@ pub(crate) fn begin() -> Result<Role, Failure> {
         return Ok(Role::Worker);
     }
     Ok(match start_again() {
-        Ok((child, verdict)) => Role::Done(attend(child, verdict, &FORWARDED)),
+        Ok((child, verdict)) => {
+            let end = attend(child, verdict, &FORWARDED);
+            if let Some(signal) = end.killed_by {
+                // A shell would have told. It sees a program that ended by itself.
+                let name = signal_hook::low_level::signal_name(signal);
+                let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
+                let _ = writeln!(io::stderr(), "error: killed by {name}");
+            }
+            Role::Done(end.status)
+        }
         // Then there is one process, as if there were no stuck mounts.
         Err(_) => Role::Worker,
     })
@@ -121,14 +130,45 @@ fn start(command: &mut Command) -> io::Result<(Child, PipeReader)> {
     Ok((child, reader))
 }
 
+/// What became of a child.
+#[derive(Debug, PartialEq)]
+struct End {
+    status: u8,
+    /// The signal that killed it without a verdict, if that is not one that was forwarded.
+    killed_by: Option<i32>,
+}
+
+impl End {
+    fn with(status: u8) -> End {
+        End {
+            status,
+            killed_by: None,
+        }
+    }
+
+    /// That of a child that died without a verdict, after these signals.
+    fn of_death(ended: ExitStatus, received: &[i32]) -> End {
+        match ended.signal() {
+            Some(signal) => End {
+                status: status_of_signal(signal),
+                killed_by: Some(signal).filter(|signal| !received.contains(signal)),
+            },
+            None => {
+                let code = ended.code().and_then(|code| u8::try_from(code).ok());
+                End::with(code.unwrap_or(1))
+            }
+        }
+    }
+}
+
 /// How it ends if the child does not end first.
 struct Ending {
     at: Instant,
     status: u8,
 }
 
-/// Waits for the end of a child, forwards signals to it, and returns its exit status.
-fn attend(mut child: Child, verdict: PipeReader, forwarded: &[i32]) -> u8 {
+/// Waits for the end of a child, and forwards signals to it.
+fn attend(mut child: Child, verdict: PipeReader, forwarded: &[i32]) -> End {
     let pid = Pid::from_child(&child);
     let mut queue = SignalQueue::new().ok();
     for &signal in [SIGCHLD].iter().chain(forwarded) {
@@ -146,7 +186,9 @@ fn attend(mut child: Child, verdict: PipeReader, forwarded: &[i32]) -> u8 {
             if signal == SIGCHLD {
                 continue;
             }
-            received.push(signal);
+            if !received.contains(&signal) {
+                received.push(signal);
+            }
             if let Some(signal) = Signal::from_named_raw(signal) {
                 // It is not reaped yet, so it is this child or its remains.
                 let _ = rustix::process::kill_process(pid, signal);
@@ -161,7 +203,7 @@ fn attend(mut child: Child, verdict: PipeReader, forwarded: &[i32]) -> u8 {
             }
         }
         // Asked before the verdict is read: what a dead child has said is in the pipe.
-        let ended = child.try_wait().ok().flatten();
+        let ended = child.try_wait().transpose();
         if let Some(status) = verdict.as_mut().and_then(read_verdict) {
             let at = Instant::now() + GRACE;
             said = status;
@@ -170,8 +212,12 @@ fn attend(mut child: Child, verdict: PipeReader, forwarded: &[i32]) -> u8 {
                 ending = Some(Ending { at, status });
             }
         }
-        if let Some(ended) = ended {
-            return said.unwrap_or_else(|| status_of_death(ended, &received));
+        match (ended, said) {
+            (Some(_), Some(status)) => return End::with(status),
+            (Some(Ok(ended)), None) => return End::of_death(ended, &received),
+            // Somebody else has reaped it: whoever started this program had it ignore the death of children.
+            (Some(Err(_)), None) => return End::with(1),
+            (None, _) => {}
         }
         let now = Instant::now();
         if said.is_none() && ending.is_none() && now.duration_since(looked) >= LOOK {
@@ -184,7 +230,7 @@ fn attend(mut child: Child, verdict: PipeReader, forwarded: &[i32]) -> u8 {
         if let Some(Ending { status, .. }) = ending.as_ref().filter(|ending| ending.at <= now) {
             // It has said all that it had to say, or had its time.
             let _ = child.kill();
-            return *status;
+            return End::with(*status);
         }
         let until = ending.as_ref().map_or(looked + LOOK, |ending| ending.at);
         wait(&queue, &verdict, until.saturating_duration_since(now));
@@ -212,22 +258,6 @@ fn wait(queue: &Option<SignalQueue>, verdict: &Option<PipeReader>, time: Duratio
     }
 }
 
-/// The exit status for a child that died without a verdict.
-///
-/// A death that nobody here has heard of is told: a shell, which would have, sees a program that ended by itself.
-fn status_of_death(ended: ExitStatus, received: &[i32]) -> u8 {
-    if let Some(signal) = ended.signal() {
-        if !received.contains(&signal) {
-            let name = signal_hook::low_level::signal_name(signal);
-            let name = name.map_or_else(|| format!("signal {signal}"), str::to_owned);
-            let _ = writeln!(io::stderr(), "error: killed by {name}");
-        }
-        return status_of_signal(signal);
-    }
-    let code = ended.code().and_then(|code| u8::try_from(code).ok());
-    code.unwrap_or(1)
-}
-
 fn status_of_signal(signal: i32) -> u8 {
     u8::try_from(128 + signal).unwrap_or(1)
 }
@@ -235,15 +265,16 @@ fn status_of_signal(signal: i32) -> u8 {
 /// The exit status of a child that is dead and that the kernel has not let go of, if it is.
 fn status_of_remains(pid: Pid) -> Option<u8> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    remains(&stat)
+    remains(&stat, std::process::id())
 }
 
-/// The exit status in a line of `/proc/PID/stat`, if that is of a dead process.
-fn remains(stat: &str) -> Option<u8> {
+/// The exit status in a line of `/proc/PID/stat`, if that is of a dead child of `parent`.
+fn remains(stat: &str, parent: u32) -> Option<u8> {
     // The name in front of it may hold anything.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
-    if fields.next() != Some("Z") {
+    // Where `/proc` is that of other processes, the number may be anybody's.
+    if fields.next() != Some("Z") || fields.next()?.parse() != Ok(parent) {
         return None;
     }
     let wait_status = fields.next_back().and_then(|code| code.parse().ok());
@@ -260,14 +291,17 @@ fn remains(stat: &str) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// What a shell script ends with as a child, and how long that took.
-    fn attended(script: &str) -> (u8, Duration) {
+    /// What becomes of a shell script as a child, and how long that took.
+    fn attended(script: &str) -> (End, Duration) {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let start_of_it = Instant::now();
         let (child, verdict) = start(&mut command).expect("a shell");
+        let (sender, end) = std::sync::mpsc::channel();
         // The signals of the test program are its own.
-        (attend(child, verdict, &[]), start_of_it.elapsed())
+        std::thread::spawn(move || sender.send(attend(child, verdict, &[])));
+        let end = end.recv_timeout(Duration::from_secs(30));
+        (end.expect("an end"), start_of_it.elapsed())
     }
 
     /// Shell: says the status 3.
@@ -275,28 +309,33 @@ mod tests {
 
     #[test]
     fn the_status_of_a_child_is_passed_on() {
-        assert_eq!(attended("exit 0").0, 0);
-        assert_eq!(attended("exit 7").0, 7);
-        assert_eq!(attended(&format!("{SAY} exit 3")).0, 3);
+        assert_eq!(attended("exit 0").0, End::with(0));
+        assert_eq!(attended("exit 7").0, End::with(7));
+        assert_eq!(attended(&format!("{SAY} exit 3")).0, End::with(3));
     }
 
     #[test]
     fn what_a_child_has_said_counts_whatever_becomes_of_it() {
-        assert_eq!(attended(&format!("{SAY} exit 0")).0, 3);
-        assert_eq!(attended(&format!("{SAY} kill -KILL $$")).0, 3);
+        assert_eq!(attended(&format!("{SAY} exit 0")).0, End::with(3));
+        assert_eq!(attended(&format!("{SAY} kill -KILL $$")).0, End::with(3));
     }
 
     #[test]
     fn a_child_that_does_not_end_after_its_verdict_is_left() {
-        let (status, time) = attended(&format!("{SAY} kill -STOP $$; exit 9"));
-        assert_eq!(status, 3);
-        assert!(time >= GRACE && time < Duration::from_secs(10), "{time:?}");
+        let (end, time) = attended(&format!("{SAY} kill -STOP $$; exit 9"));
+        assert_eq!(end, End::with(3));
+        assert!(time >= GRACE, "{time:?}");
     }
 
     #[test]
     fn the_signal_that_killed_a_child_is_in_the_status() {
-        assert_eq!(attended("kill -KILL $$").0, 137);
-        assert_eq!(attended("kill -TERM $$").0, 143);
+        for (name, signal, status) in [("KILL", 9, 137), ("TERM", 15, 143)] {
+            let end = End {
+                status,
+                killed_by: Some(signal),
+            };
+            assert_eq!(attended(&format!("kill -{name} $$")).0, end);
+        }
     }
 
     #[test]
@@ -323,8 +362,9 @@ mod tests {
     #[test]
     fn a_line_of_proc_tells_who_is_dead() {
         let line = |name: &str, state: &str, code: &str| {
-            format!("12 ({name}) {state} 1 12 {}{code}\n", "0 ".repeat(46))
+            format!("12 ({name}) {state} 7 12 {}{code}\n", "0 ".repeat(46))
         };
+        let remains = |line: &str| remains(line, 7);
         assert_eq!(remains(&line("statline", "S", "0")), None);
         assert_eq!(remains(&line("a) Z 1", "D", "9")), None);
         assert_eq!(remains(&line("a) S 1", "Z", "9")), Some(137));
@@ -332,5 +372,6 @@ mod tests {
         assert_eq!(remains(&line("statline", "Z", "768")), Some(3));
         assert_eq!(remains(&line("statline", "Z", "0")), Some(137));
         assert_eq!(remains(""), None);
+        assert_eq!(super::remains(&line("statline", "Z", "9"), 8), None);
     }
 }

@@ -139,7 +139,8 @@ pub(crate) fn execute(
     // More open directories save reopening them; that it is refused is no reason not to scan.
     let _ = statline_platform::raise_open_file_limit();
     let cancel = CancelHandle::new();
-    let signals = Signals::watch(cancel.clone(), terminal)?;
+    let stop_timeout = job.settings().stop_timeout.duration();
+    let signals = Signals::watch(cancel.clone(), stop_timeout, terminal)?;
     let run = job.start(&cancel);
     if let Some(screen) = &mut screen {
         screen.is_opened();

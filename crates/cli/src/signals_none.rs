@@ -9,7 +9,11 @@ use crate::terminal::Terminal;
 pub(crate) struct Signals;
 
 impl Signals {
-    pub(crate) fn watch(_: CancelHandle, _: Terminal) -> Result<Signals, Failure> {
+    pub(crate) fn watch(
+        _: CancelHandle,
+        _: std::time::Duration,
+        _: Terminal,
+    ) -> Result<Signals, Failure> {
         Ok(Signals)
     }
 

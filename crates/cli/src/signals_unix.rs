@@ -13,10 +13,7 @@ use crate::stop_request::{StopRequest, StopRequests};
 use crate::table;
 use crate::terminal::Terminal;
 
-/// How long a run may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How much longer the program may live than that, to tell how the run went.
+/// How much longer than its job's `stop_timeout` the program may live, to tell how the run went.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
 /// Watches for signals until the program ends.
@@ -28,7 +25,12 @@ pub(crate) struct Signals {
 impl Signals {
     /// Starts to watch. From now on SIGINT and SIGTERM cancel the run, and the program ends soon after, even if it
     /// hangs where nothing can be cancelled.
-    pub(crate) fn watch(cancel: CancelHandle, terminal: Terminal) -> Result<Signals, Failure> {
+    /// `stop_timeout` is how long the run itself may take for that.
+    pub(crate) fn watch(
+        cancel: CancelHandle,
+        stop_timeout: Duration,
+        terminal: Terminal,
+    ) -> Result<Signals, Failure> {
         let failed = |error| Failure::failed(format!("cannot watch for signals: {error}"));
         // A file larger than the limit is an error of the write, not the end of the program.
         signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map_err(failed)?;
@@ -49,7 +51,7 @@ impl Signals {
         };
         std::thread::Builder::new()
             .name("statline-signals".to_owned())
-            .spawn(move || watch.forever(STOP_TIMEOUT + STOP_MARGIN))
+            .spawn(move || watch.forever(stop_timeout.saturating_add(STOP_MARGIN)))
             .map_err(failed)?;
         Ok(signals)
     }
@@ -97,7 +99,7 @@ impl Watch {
                 let now = Instant::now();
                 match requests.add(now) {
                     StopRequest::First => {
-                        deadline = Some((now + patience, signal));
+                        deadline = now.checked_add(patience).map(|at| (at, signal));
                         self.first.store(signal, Ordering::SeqCst);
                         self.cancel.cancel();
                     }

@@ -1,7 +1,8 @@
 //! Telling a run to stop, and finding out whether one should.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Cancels a run from outside: a signal handler, a deadline, a host that lost interest. Cheap to clone.
 #[derive(Clone, Debug, Default)]

@@ -2,14 +2,15 @@
 //!
 //! One thing must stay true: each post ends once, though several threads may have held it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam::channel::Sender;
 
 use crate::fault::{Fault, FaultKind};
 use crate::monitor::Monitored;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::watch::WatchedSlot;
 use crate::worker::{Ending, Worker, discard, work};
 

@@ -4,13 +4,13 @@
 //! producers, those that ended well, and what was sent and received. One thing must stay true: a receiver is told
 //! that its input has *ended* only when every producer is on the ledger as ended well.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{self, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
-
 use crate::fault::Health;
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::channel::{self, RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use crate::sync::{Condvar, Mutex};
 use crate::{Message, Stop};
 
 /// How long a blocked thread sleeps before it looks whether the run is stopping. Waking by the channel itself is not
@@ -105,6 +105,12 @@ impl Ledger {
         }
     }
 
+    /// The bytes of all messages that are queued or about to be.
+    #[cfg(all(test, shuttle))]
+    pub(crate) fn queued_bytes(&self) -> usize {
+        self.queued_bytes.load(Ordering::SeqCst)
+    }
+
     /// Takes room for a message. An empty queue admits any message, or one larger than the capacity could never pass.
     fn try_reserve(&self, weight: usize) -> bool {
         let mut queued = self.queued_bytes.load(Ordering::SeqCst);
@@ -184,6 +190,17 @@ impl<T: Message> Edge<T> {
             channel: self.receiver.clone(),
             health: Arc::clone(health),
         }
+    }
+}
+
+#[cfg(all(test, shuttle))]
+impl<T: Message> Edge<T> {
+    /// The bytes of what is in the channel, and those that are taken on the ledger at the same moment.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        self.receiver.look(|parcels| {
+            let queued = parcels.iter().map(|parcel| parcel.weight).sum();
+            (queued, self.ledger.queued_bytes())
+        })
     }
 }
 

@@ -3,12 +3,13 @@
 //! A fault is recorded before the stage that caused it lets go of its ports, so that neighbours, which then see
 //! channels close, can only be consequences. One thing must stay true: the first fault is kept, whatever follows.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
 use crate::CancelHandle;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// The root cause of a failed run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -141,7 +141,9 @@ fn resolve(nodes: &[Node], problems: &mut Problems) -> Upstream {
                     input.location.clone(),
                     format!("no stage is called {:?}", input.stage),
                 );
-                problem.help = did_you_mean(&input.stage, "stages", by_name.keys().copied());
+                if problems.wants_help() {
+                    problem.help = did_you_mean(&input.stage, "stages", by_name.keys().copied());
+                }
                 problems.push(problem);
             } else if !seen.insert((
                 input.port.as_deref().unwrap_or(DEFAULT_INPUT),

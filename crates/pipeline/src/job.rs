@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{
-    self, Environment, PipelineSettings, Problem, Problems, StageDescription, ThreadSetting,
-    did_you_mean,
+    self, Environment, Location, PipelineSettings, Problem, Problems, StageDescription,
+    ThreadSetting, did_you_mean,
 };
 use crate::edge::Capacity;
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, GraphStage, Node};
 use crate::run::Run;
-use crate::{CancelHandle, Registry, RunReport, Threading};
+use crate::{ByteSize, CancelHandle, Registry, RunReport, Threading};
+
+/// The most bytes that all channels of a job in a file may hold together.
+const MOST_QUEUED: u64 = 1 << 30;
 
 /// A checked job: what a file or a [`Builder`](crate::Builder) describes, ready to start once.
 pub struct Job {
@@ -67,7 +70,15 @@ impl Job {
                 |stem| stem.to_string_lossy().into_owned(),
             )
         });
-        Job::check(name, settings, nodes, Some(registry), problems)
+        let mut job = Job::check(name, settings, nodes, Some(registry), problems)?;
+        // A program that assembles a job may have reasons; in a file it is a mistake.
+        match job.queues_too_much() {
+            Some(problem) => {
+                job.warnings.push(problem);
+                Err(job.warnings)
+            }
+            None => Ok(job),
+        }
     }
 
     pub(crate) fn check(
@@ -77,20 +88,62 @@ impl Job {
         registry: Option<&Registry>,
         mut problems: Problems,
     ) -> Result<Job, Problems> {
-        match Graph::check(nodes, registry, &mut problems) {
-            Some(graph) => Ok(Job {
-                name,
-                settings,
-                graph,
-                warnings: problems,
-            }),
-            None => Err(problems),
+        let Some(graph) = Graph::check(nodes, registry, &mut problems) else {
+            return Err(problems);
+        };
+        Ok(Job {
+            name,
+            settings,
+            graph,
+            warnings: problems,
+        })
+    }
+
+    /// The problem of channels that together hold more than [`MOST_QUEUED`], at the setting that most of it comes from.
+    fn queues_too_much(&self) -> Option<Problem> {
+        let queued = self.queue_bytes();
+        if queued <= MOST_QUEUED {
+            return None;
         }
+        let channels: usize = self
+            .graph
+            .stages
+            .iter()
+            .map(|stage| stage.feeds.len())
+            .sum();
+        let held = |stage: &GraphStage| stage.feeds.len().saturating_mul(stage.capacity.bytes);
+        let most = self.graph.stages.iter().max_by_key(|stage| held(stage))?;
+        let is_own = most.capacity.bytes as u64 != self.settings.capacity_bytes.bytes();
+        let path = match is_own {
+            true => Location::of_path("stages")
+                .child(&most.name)
+                .child("capacity_bytes"),
+            false => Location::of_path("pipeline.capacity_bytes"),
+        };
+        let fair = MOST_QUEUED / channels.max(1) as u64;
+        // In whole units, so that it reads well.
+        let unit = if fair >= 1 << 20 { 1 << 20 } else { 1 << 10 };
+        let fair = ByteSize::from_bytes(fair / unit * unit);
+        let message = format!(
+            "the channels of this job may hold {} in all, and {} is the most",
+            ByteSize::from_bytes(queued),
+            ByteSize::from_bytes(MOST_QUEUED)
+        );
+        let help = match channels {
+            1 => format!("write capacity_bytes = \"{fair}\""),
+            _ => format!("with capacity_bytes = \"{fair}\" for each of the {channels} it fits"),
+        };
+        Some(Problem::error(path, message).help(help))
     }
 
     /// The job's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What holds for the whole job.
+    pub fn settings(&self) -> &PipelineSettings {
+        &self.settings
     }
 
     /// What is odd about the job without keeping it from running.
@@ -105,6 +158,7 @@ impl Job {
     }
 
     /// What all channels of the job hold at the most, in bytes, but for single messages larger than a whole channel.
+    /// In a job from a text it is no more than 1 GiB.
     pub fn queue_bytes(&self) -> u64 {
         self.graph
             .stages

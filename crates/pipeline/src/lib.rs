@@ -41,11 +41,15 @@ mod registry;
 mod report;
 mod results;
 mod run;
+#[cfg(test)]
+#[cfg(shuttle)]
+mod schedules;
 mod shape;
 mod stage;
 mod stage_spec;
 mod stall;
 mod stream;
+mod sync;
 pub mod testing;
 mod waits;
 mod watch;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error_record::ErrorCount;
-use crate::{StageError, StageReport};
+use crate::{StageError, StageReport, Stall};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +64,8 @@ pub struct Verdict {
     pub errors: Vec<StageErrors>,
     /// The stages in the order in which messages travel: what each was told to do, what it stated and what it counted.
     pub stages: Vec<StageReport>,
+    /// What did not come back in time.
+    pub stalls: Vec<Stall>,
     /// Whether the job wants to see what there is of a result that does not get its final name.
     pub keep_partial: bool,
 }

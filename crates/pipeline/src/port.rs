@@ -1,11 +1,11 @@
 //! The ends of edges that a worker holds: typed, metered, and aware of how the run stands.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::edge::{EdgeReceiver, EdgeSender, Ledger, Taken};
 use crate::meter::WorkerMeter;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::{Errors, Message, StageError, Stop};
 
 /// What the ports of one worker have seen, for the runner to read when the worker is done: an author who swallows an

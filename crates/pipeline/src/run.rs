@@ -177,6 +177,7 @@ impl Run {
             ended_early: self.monitor.edges().iter().any(|edge| edge.enough),
             errors: self.errors(),
             stages: self.monitor.stages(),
+            stalls: self.monitor.stalls(),
             keep_partial: self.keep_partial,
         };
         verdict.cause = match verdict.outcome {

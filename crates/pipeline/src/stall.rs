@@ -2,13 +2,15 @@
 //!
 //! One thing must stay true: a thread that the run left behind is named.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Something that did not come back in time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

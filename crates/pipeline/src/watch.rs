@@ -9,9 +9,10 @@
 //! ports, no place on any ledger and nothing to say; its late answer is dropped.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::{Actor, StageError, Stop};
 
 /// What a worker is made of whose calls are watched. [`Opening::watched`](crate::Opening::watched) adds it to a stage.

@@ -6,7 +6,6 @@
 //! thing must stay true: time is counted in ticks of this thread, not read from a clock, so that a process that was
 //! stopped for an hour has not stalled for an hour.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use crate::config::PipelineSettings;
 use crate::crew::{Crew, PostId};
 use crate::monitor::Monitored;
 use crate::stall::Stalled;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::watch::{Sample, WatchedSlot};
 use crate::worker::{Post, Worker};
 

@@ -6,12 +6,12 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::edge::Ledger;
 use crate::fault::{Fault, FaultKind, Health};
 use crate::meter::WorkerMeter;
 use crate::port::{InletProgress, Witness};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::watch::WatchedSlot;
 use crate::{Actor, StageError, Stop};
 

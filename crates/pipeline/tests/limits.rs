@@ -1,11 +1,13 @@
 //! Files that are no jobs, by mistake or on purpose: refused with one message, and soon.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use proptest::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
-    Declare, InputPort, Job, Kind, Opening, OutputPort, Properties, Registry, StageError,
+    Declare, InputPort, Job, Kind, Opening, OutputPort, Problems, Properties, Registry, StageError,
 };
 
 #[derive(Deserialize, Serialize, JsonSchema)]
@@ -28,17 +30,45 @@ impl Kind for Pass {
     }
 }
 
-/// The messages about the job `text`.
-fn messages(text: &str) -> Vec<String> {
+/// Takes numbers, and texts that it has no use for.
+struct End;
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+struct Texts {
+    #[serde(default)]
+    texts: Vec<String>,
+}
+
+impl Kind for End {
+    type Config = Texts;
+    type Ports = InputPort<u64>;
+
+    fn declare(&self, _: Option<&Texts>, ports: &mut Declare<'_>) -> Self::Ports {
+        ports.input("in")
+    }
+
+    fn open(&self, _: Texts, _: Self::Ports, _: &mut Opening<'_>) -> Result<(), StageError> {
+        Err(StageError::failed("this kind is only declared"))
+    }
+}
+
+/// All that is wrong with the job `text`, where every variable has this value.
+fn problems(text: &str, value: Option<&str>) -> Problems {
     let mut registry = Registry::new();
     registry.register("source", Pass(&[]));
     registry.register("pass", Pass(&["in"]));
     registry.register("join", Pass(&["old", "new"]));
-    let problems = match Job::parse(&registry, "job.toml", text, &|_| None, &[]) {
+    registry.register("end", End);
+    let environment = |_: &str| value.map(OsString::from);
+    match Job::parse(&registry, "job.toml", text, &environment, &[]) {
         Ok(job) => job.warnings().clone(),
         Err(problems) => problems,
-    };
-    problems
+    }
+}
+
+/// The messages about the job `text`.
+fn messages(text: &str) -> Vec<String> {
+    problems(text, None)
         .iter()
         .map(|problem| problem.message.clone())
         .collect()
@@ -128,8 +158,8 @@ fn a_cycle_of_all_stages() {
 
 #[test]
 fn every_stage_reads_every_other() {
-    let all: Vec<String> = (0..256).map(|at| format!("\"s{at}\"")).collect();
-    let text = stages(256, |_| {
+    let all: Vec<String> = (0..200).map(|at| format!("\"s{at}\"")).collect();
+    let text = stages(200, |_| {
         format!("type = \"pass\"\ninputs = [{}]", all.join(", "))
     });
     // All others are on it or behind it.
@@ -188,4 +218,135 @@ fn a_file_of_nothing_but_mistakes() {
         .map(|at| format!("[t{at}]\ntype = \"x\"\n"))
         .collect();
     assert!(!messages(&text).is_empty());
+}
+
+#[test]
+fn more_inputs_than_a_job_has_outputs() {
+    let inputs: String = (0..40_000).map(|at| format!("\"x{at}\", ")).collect();
+    let text = format!("[stages.a]\ntype = \"pass\"\ninputs = [{inputs}]\n");
+    let found = messages(&text);
+    assert!(found.contains(&"a stage has at most 1024 inputs".to_owned()));
+}
+
+/// A job of one source and one end, with these settings of the job, the source and the end.
+fn job(pipeline: &str, source: &str, end: &str) -> String {
+    format!(
+        "[pipeline]\n{pipeline}\n[stages.a]\ntype = \"source\"\n{source}\n\
+         [stages.b]\ntype = \"pass\"\ninputs = [\"a\"]\n[stages.c]\ntype = \"end\"\ninputs = [\"b\"]\n{end}\n"
+    )
+}
+
+#[test]
+fn channels_that_hold_more_than_the_machine() {
+    let shown = |pipeline: &str, end: &str| problems(&job(pipeline, "", end), None).to_string();
+    insta::assert_snapshot!(shown("capacity_bytes = \"1GiB\"", ""), @r#"
+    error: job.toml:2:18: pipeline.capacity_bytes: the channels of this job may hold 2GiB in all, and 1GiB is the most
+        2 | capacity_bytes = "1GiB"
+          |                  ^^^^^^ with capacity_bytes = "512MiB" for each of the 2 it fits
+    1 error in job.toml
+    "#);
+    insta::assert_snapshot!(shown("capacity_bytes = \"1MiB\"", "capacity_bytes = \"1GiB\""), @r#"
+    error: job.toml:12:18: stages.c.capacity_bytes: the channels of this job may hold 1025MiB in all, and 1GiB is the most
+       12 | capacity_bytes = "1GiB"
+          |                  ^^^^^^ with capacity_bytes = "512MiB" for each of the 2 it fits
+    1 error in job.toml
+    "#);
+    // Each channel is within its limits, and so are all together.
+    assert_eq!(shown("capacity_bytes = \"512MiB\"", ""), "");
+    let chain = stages(200, |at| match at {
+        0 => "type = \"source\"".to_owned(),
+        199 => "type = \"end\"\ninputs = [\"s198\"]".to_owned(),
+        at => format!("type = \"pass\"\ninputs = [\"s{}\"]", at - 1),
+    });
+    insta::assert_snapshot!(problems(&chain, None), @r#"
+    error: job.toml: pipeline.capacity_bytes: the channels of this job may hold 1592MiB in all, and 1GiB is the most
+          = with capacity_bytes = "5MiB" for each of the 199 it fits
+    1 error in job.toml
+    "#);
+    assert_eq!(
+        messages(&format!("pipeline.capacity_bytes = \"5MiB\"\n{chain}")),
+        [""; 0]
+    );
+}
+
+#[test]
+fn variables_that_multiply() {
+    // What a variable holds is text, so it takes many of them.
+    let texts = |text: &str| job("", "", &format!("texts = [{text}]"));
+    let bomb = texts(&format!("\"{}\"", "${A}".repeat(16_000)));
+    let value = "${A}".repeat(2_000);
+    let found = problems(&bomb, Some(&value)).to_string();
+    assert!(
+        found.contains("texts[0]: with its variables this string is longer than 64 KiB"),
+        "{found}"
+    );
+    let bomb = texts(&"\"${A}\", ".repeat(40_000));
+    let found = problems(&bomb, Some(&value)).to_string();
+    assert!(
+        found.contains("texts[131]: with its variables this job is larger than 1 MiB"),
+        "{found}"
+    );
+    assert!(found.ends_with("1 error in job.toml"), "{found}");
+    let found = problems(&bomb, None);
+    assert_eq!(found.iter().count(), 1000);
+    assert_eq!(problems(&bomb, Some("x")).to_string(), "");
+}
+
+proptest! {
+    #[test]
+    fn no_change_to_a_job_makes_the_loader_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), 0_usize..12, change()), 1..6)
+    ) {
+        let mut text = job("name = \"x\"\ncapacity = 4", "threads = 2", "capacity_bytes = \"1MiB\"\ntexts = [\"${A:-b}\"]");
+        for (at, length, put) in changes {
+            let boundary = |mut at: usize| {
+                while !text.is_char_boundary(at) { at -= 1; }
+                at
+            };
+            let start = at.index(text.len() + 1);
+            let range = boundary(start)..boundary((start + length).min(text.len()));
+            text.replace_range(range, &put);
+        }
+        let _ = problems(&text, Some("y")).render(true);
+    }
+}
+
+/// What a mutation puts somewhere into a job.
+fn change() -> impl Strategy<Value = String> {
+    let words = [
+        "",
+        "[",
+        "]",
+        "{",
+        "}",
+        "=",
+        ".",
+        ",",
+        "\n",
+        "\"",
+        "'",
+        "\"\"\"",
+        "#",
+        "${",
+        "}",
+        "\\",
+        "\0",
+        "\u{feff}",
+        "漢",
+        "[stages.a]\n",
+        "[stages.b]\n",
+        "[pipeline]\n",
+        "inputs = [\"c\"]\n",
+        "inputs = { old = \"a\", new = \"b\" }\n",
+        "type = \"join\"\n",
+        "\"a.errors\"",
+        "9223372036854775808",
+        "-1",
+        "\"8EiB\"",
+        "capacity = 0\n",
+    ];
+    prop_oneof![
+        prop::sample::select(words.map(str::to_owned).to_vec()),
+        r"\PC{0,8}",
+    ]
 }

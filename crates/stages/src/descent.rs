@@ -53,7 +53,7 @@ pub(crate) struct Descent {
     pub(crate) pending: Pending,
     first: Vec<First>,
     /// The directory being read.
-    pub(crate) reading: Option<Reading>,
+    pub(crate) reading: Option<Box<Reading>>,
     /// Memory for the next chunk of names.
     pub(crate) spare: Entries,
     /// What each device holds, asked once.

@@ -75,6 +75,9 @@ impl EnumerateConfig {
     }
 }
 
+/// Patterns are compiled when a job is checked; so many take some 50 ms.
+const MAX_EXCLUDES: usize = 8192;
+
 /// The kind `enumerate`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Enumerate;
@@ -101,9 +104,18 @@ impl Kind for Enumerate {
                     Some("add a path, such as roots = [\".\"]".to_owned()),
                 );
             }
-            Excludes::compile(&config.exclude, |place, message| {
-                ports.problem(&format!("exclude[{place}]"), message, None);
-            });
+            match config.exclude.len() <= MAX_EXCLUDES {
+                true => {
+                    Excludes::compile(&config.exclude, |place, message| {
+                        ports.problem(&format!("exclude[{place}]"), message, None);
+                    });
+                }
+                false => ports.problem(
+                    "exclude",
+                    format!("more than {MAX_EXCLUDES} patterns"),
+                    Some("write some as one, such as \"*.{bak,tmp,cache}\"".to_owned()),
+                ),
+            }
         }
         ports.output(DEFAULT_OUTPUT, Properties::default())
     }

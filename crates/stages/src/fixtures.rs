@@ -175,6 +175,9 @@ pub(crate) const HOSTILE_NAMES: &[&[u8]] = &[
     b"\x1b[31mred",
     b"\x01\x02\x1f\x7f",
     b"=1+1",
+    b"+1",
+    b"@SUM(1)",
+    b"\t=1",
     b"-rf",
     b"\xff",
     b"l\xfe",
@@ -193,7 +196,7 @@ pub(crate) const HOSTILE_NAMES: &[&[u8]] = &[
 
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
-        4 => prop::sample::select(b"\n\r\t\",;\\'= \x1b\x7f\x80\xff\xc3\xa9\xe2ab".to_vec()),
+        4 => prop::sample::select(b"\n\r\t\",;\\'=+-@ \x1b\x7f\x80\xff\xc3\xa9\xe2ab".to_vec()),
         1 => (1u8..).prop_filter("names have no slash", |&byte| byte != b'/'),
     ];
     prop_oneof![
@@ -293,13 +296,19 @@ pub(crate) fn hostile_samples() -> Vec<Sample> {
         .collect()
 }
 
-/// Runs a Python program on a file; its standard output. Prints a note where there is no Python.
+/// Runs a Python program on a file; its standard output. Where there is no Python it prints a note, or fails if
+/// STATLINE_REQUIRE_TOOLS is set.
 pub(crate) fn python(program: &str, file: &Path) -> Option<String> {
     let run = std::process::Command::new("python3")
         .args(["-c", program])
         .arg(file)
         .output();
     let Ok(output) = run else {
+        let required = std::env::var_os("STATLINE_REQUIRE_TOOLS").is_some();
+        assert!(
+            !required,
+            "there is no python3, and STATLINE_REQUIRE_TOOLS is set"
+        );
         println!("skipped: there is no python3 to read the output with");
         return None;
     };

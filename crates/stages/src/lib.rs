@@ -36,6 +36,8 @@ mod reading;
 mod record_batch;
 mod registration;
 mod roots;
+#[cfg(test)]
+mod round_trip;
 mod row;
 mod row_input;
 mod run_start;

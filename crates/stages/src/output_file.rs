@@ -393,19 +393,17 @@ impl OutputFile {
         if let Target::File { temporary, .. } = &mut self.target {
             let file = temporary.as_file_mut();
             self.buffer.truncate(self.row_end);
-            // A write that failed may have left a part of what it was given.
-            let kept = file.set_len(self.bytes);
-            let kept = kept.and_then(|()| file.seek(SeekFrom::Start(self.bytes)));
-            let kept = kept.and_then(|_| match file.write_all(&self.buffer) {
-                Ok(()) => {
-                    self.hasher.update(&self.buffer);
-                    self.bytes += self.buffer.len() as u64;
-                    self.written_rows = self.rows;
-                    Ok(())
-                }
-                Err(_) => file.set_len(self.bytes),
-            });
-            kept.and_then(|()| file.sync_all())
+            let written = file
+                .seek(SeekFrom::Start(self.bytes))
+                .and_then(|_| file.write_all(&self.buffer));
+            if written.is_ok() {
+                self.hasher.update(&self.buffer);
+                self.bytes += self.buffer.len() as u64;
+                self.written_rows = self.rows;
+            }
+            // A write that failed, this one or one before, may have left a part of what it was given.
+            file.set_len(self.bytes)
+                .and_then(|()| file.sync_all())
                 .map_err(|error| failed("keep what was written of", &self.name, error))?;
         }
         let content = self.content();

@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use statline_pipeline::{Outcome, StageErrors, StageReport, VERSION, Verdict};
+use statline_pipeline::{Outcome, StageErrors, StageReport, Stall, VERSION, Verdict};
 
 use crate::RootPath;
 use crate::roots::ROOTS;
@@ -59,6 +59,9 @@ pub struct OutputMark {
     pub vanished: u64,
     /// What could not be read, by stage, operation and code; accepted codes leave a run complete.
     pub errors: Vec<StageErrors>,
+    /// What did not answer in time.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub stalls: Vec<Stall>,
     /// The stages of the job in the order in which messages travel.
     pub stages: Vec<MarkedStage>,
 }
@@ -172,6 +175,7 @@ impl OutputMark {
                 .filter_map(|stage| stage.counters.get(VANISHED))
                 .sum(),
             errors: verdict.errors.clone(),
+            stalls: verdict.stalls.clone(),
             stages: verdict.stages.iter().map(MarkedStage::new).collect(),
         }
     }

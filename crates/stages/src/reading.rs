@@ -28,7 +28,7 @@ pub(crate) struct Sent {
     fetched: u64,
 }
 
-/// A directory that is being read.
+/// A directory that is being read. Boxed, because it goes to and fro between the steps and the worker.
 pub(crate) struct Reading {
     node: Arc<DirNode>,
     follows_links: bool,
@@ -73,7 +73,7 @@ impl Reading {
         }
         let mut prefix = Vec::new();
         worker.scan.excludes.write_prefix(node, &mut prefix);
-        let reading = Reading {
+        let reading = Box::new(Reading {
             node: Arc::clone(node),
             follows_links: config.follow_symlinks,
             prefix,
@@ -86,12 +86,15 @@ impl Reading {
             fetched: None,
             step: Step::Open,
             lost: None,
-        };
+        });
         reading.go_on(worker)
     }
 
     /// Goes on after a call that was given up.
-    pub(crate) fn resume(mut self, worker: &mut Watch<Descent>) -> Result<(), StageError> {
+    pub(crate) fn resume(
+        mut self: Box<Self>,
+        worker: &mut Watch<Descent>,
+    ) -> Result<(), StageError> {
         if let Some(done) = self.lost.take() {
             let stalled = io::Error::from(Fault::Stalled);
             match (self.hanging(done), self.step) {
@@ -126,7 +129,7 @@ impl Reading {
         self.lost = Some(done);
     }
 
-    fn go_on(mut self, worker: &mut Watch<Descent>) -> Result<(), StageError> {
+    fn go_on(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<(), StageError> {
         loop {
             let asks = matches!(self.step, Step::Open | Step::List | Step::Resolve);
             if asks && worker.is_hopeless(&self.node) {
@@ -153,10 +156,10 @@ impl Reading {
 
     /// Makes a watched call, during which this lies with the worker.
     fn call_out<R>(
-        self,
+        self: Box<Self>,
         worker: &mut Watch<Descent>,
         call: impl FnOnce(&Pulse) -> R,
-    ) -> Result<(Reading, R), StageError> {
+    ) -> Result<(Box<Reading>, R), StageError> {
         let errand = Arc::clone(&worker.errand);
         worker.reading = Some(self);
         let answer = worker.call(|pulse| {
@@ -171,7 +174,10 @@ impl Reading {
         ))
     }
 
-    fn open(self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+    fn open(
+        self: Box<Self>,
+        worker: &mut Watch<Descent>,
+    ) -> Result<Option<Box<Reading>>, StageError> {
         let (scan, node) = (Arc::clone(&worker.scan), Arc::clone(&self.node));
         let above = node.parent().and_then(|parent| parent.identity());
         let known = above
@@ -205,7 +211,10 @@ impl Reading {
         Ok(None)
     }
 
-    fn list(mut self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+    fn list(
+        mut self: Box<Self>,
+        worker: &mut Watch<Descent>,
+    ) -> Result<Option<Box<Reading>>, StageError> {
         let Some(mut listing) = self.listing.take() else {
             let error = Fault::Stalled.into();
             return self.fail(worker, "list", &error).map(|()| None);
@@ -249,7 +258,10 @@ impl Reading {
     }
 
     /// Finds the directories of the chunk and puts them on the frontier.
-    fn resolve(self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+    fn resolve(
+        self: Box<Self>,
+        worker: &mut Watch<Descent>,
+    ) -> Result<Option<Box<Reading>>, StageError> {
         let unresolved: Vec<u32> = self.unresolved().collect();
         let (mut reading, resolved) = match (unresolved.is_empty(), &self.listing) {
             (false, Some(listing)) => {
@@ -305,7 +317,10 @@ impl Reading {
         Ok(Some(reading))
     }
 
-    fn fetch(self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+    fn fetch(
+        self: Box<Self>,
+        worker: &mut Watch<Descent>,
+    ) -> Result<Option<Box<Reading>>, StageError> {
         let handle = match &self.listing {
             Some(listing) if self.goes_ahead(worker) => Some(listing.shared_handle()),
             _ => None,
@@ -348,7 +363,10 @@ impl Reading {
             .is_some_and(|ahead| ahead.tries(filesystem))
     }
 
-    fn hand_on(mut self, worker: &mut Watch<Descent>) -> Result<Option<Reading>, StageError> {
+    fn hand_on(
+        mut self: Box<Self>,
+        worker: &mut Watch<Descent>,
+    ) -> Result<Option<Box<Reading>>, StageError> {
         self.dropped.sort_unstable();
         self.dropped.dedup();
         let batch = &mut worker.pending.batch;

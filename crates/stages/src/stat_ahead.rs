@@ -64,8 +64,7 @@ impl StatAhead {
         mut metadata: Vec<Metadata>,
         pulse: &Pulse,
     ) -> (Vec<Metadata>, u64) {
-        let start = metadata.len();
-        metadata.resize(start + chunk.len(), Metadata::default());
+        metadata.reserve(chunk.len());
         self.order.clear();
         self.order.extend(0..chunk.len() as u32);
         let Wish { fields, backend } = &self.wish;
@@ -77,11 +76,10 @@ impl StatAhead {
             &self.order,
             *fields,
             follow,
+            // In the order of the chunk, so each comes to its place.
             &mut |index, result| {
-                if let Ok(found) = result {
-                    metadata[start + index as usize] = found;
-                    fetched += 1;
-                }
+                fetched += u64::from(result.is_ok());
+                metadata.push(result.unwrap_or_default());
                 pulse.done(u64::from(index) + 1);
             },
         );

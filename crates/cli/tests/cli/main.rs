@@ -6,6 +6,7 @@
 mod commands;
 mod endings;
 mod faults;
+mod hangs;
 mod hostile;
 mod parent;
 mod partial;

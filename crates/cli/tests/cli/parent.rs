@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::tree::small;
@@ -78,7 +80,7 @@ fn wait_until(mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "it never came to that");
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -169,9 +171,10 @@ fn signals_reach_the_worker() {
 fn a_question_is_answered_by_the_worker() {
     let mut scan = Waiting::start();
     kill("USR1", scan.parent.id().into());
-    let mut asked = scan.parent.stderr.take().unwrap();
-    let mut answer = [0; 5];
-    asked.read_exact(&mut answer).unwrap();
+    let mut told = scan.parent.stderr.take().unwrap();
+    let (answered, answer) = mpsc::channel();
+    thread::spawn(move || answered.send(told.read_exact(&mut [0])));
+    answer.recv_timeout(PATIENCE).unwrap().unwrap();
     scan.rows.read_to_end(&mut Vec::new()).unwrap();
     assert_eq!(scan.end().0, Some(0));
 }

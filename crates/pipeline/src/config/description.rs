@@ -105,7 +105,7 @@ pub(crate) fn describe(
     variables::substitute(&mut root, text, environment, &mut found);
     let was_misplaced = put_in_place(&mut root, &mut found);
     let mut places = HashMap::new();
-    root.places("", &mut places);
+    root.places(&mut String::new(), &mut places);
     problems.set_places(places);
     problems.extend(found);
 
@@ -210,8 +210,10 @@ fn unknown_at_the_top(table: Table, problems: &mut Problems) {
         };
         let help = if settings.contains(&entry.key.as_str()) {
             Some("it belongs below [pipeline]".to_owned())
-        } else {
+        } else if problems.wants_help() {
             did_you_mean(&entry.key, "tables", TABLES)
+        } else {
+            None
         };
         problems.push(
             Problem::error(location, format!("unknown {what} {:?}", entry.key)).maybe_help(help),

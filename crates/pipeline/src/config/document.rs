@@ -4,24 +4,19 @@
 //! the rest would only give problems that are consequences.
 //!
 //! What must stay true: whatever the file is, an answer comes at once. A text is refused by its
-//! size before it is read whole, and by its depth before the parser, which recurses, sees it.
+//! size before it is read whole, and by its depth and its length before the parser sees it.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
-use toml_parser::Source;
-use toml_parser::lexer::TokenKind;
 
+use super::bounds::{self, LARGEST};
 use super::location::{Location, Origin};
 use super::problem::Problem;
 use super::syntax;
-use super::tree::{DEEPEST, Node, Table, Value};
-
-/// The largest job file in bytes. Real ones are a thousand times smaller; what is larger was given by
-/// mistake.
-pub(super) const LARGEST: u64 = 1 << 20;
+use super::tree::{Node, Table, Value};
 
 /// Why a job file could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -92,12 +87,9 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
             "larger than 1 MiB, so this is not a job file",
         )]);
     }
-    if let Some(at) = too_deep(text) {
-        let message = format!("more than {DEEPEST} levels of tables and arrays");
-        return Err(vec![Problem::error(
-            Location::new("", Some(at..at + 1)),
-            message,
-        )]);
+    if let Some((span, message)) = bounds::exceeded(text) {
+        let location = Location::new("", Some(span));
+        return Err(vec![Problem::error(location, message)]);
     }
     let (parsed, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -113,61 +105,11 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
 
 /// Parses a single value, or returns `None` when it is not one.
 pub(super) fn parse_value(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
-    if text.len() as u64 > LARGEST || too_deep(text).is_some() {
+    if text.len() as u64 > LARGEST || bounds::exceeded(text).is_some() {
         return None;
     }
     let parsed = DeValue::parse(text).ok()?;
     Some(Node::from_parsed(parsed, problems))
-}
-
-/// Where a text goes deeper than [`DEEPEST`], if it does.
-///
-/// The parser guards itself against brackets and not against dots: one line of `a.a.a…` makes a
-/// tree so deep that freeing it overflows the stack. So dots and brackets are counted before it
-/// starts. A number's point counts as well, which does no harm.
-fn too_deep(text: &str) -> Option<usize> {
-    let mut header = 0;
-    let mut open = Vec::new();
-    let mut dots = 0;
-    let mut depth = 0;
-    let mut line_start = true;
-    let mut in_header = false;
-    for token in Source::new(text).lex() {
-        let starts_line = std::mem::replace(&mut line_start, false);
-        match token.kind() {
-            TokenKind::LeftSquareBracket if open.is_empty() && (starts_line || in_header) => {
-                (in_header, header, dots) = (true, 0, 0);
-            }
-            TokenKind::Newline if open.is_empty() => {
-                if in_header {
-                    (in_header, header) = (false, dots + 1);
-                }
-                (dots, line_start) = (0, true);
-            }
-            TokenKind::Whitespace => line_start = starts_line,
-            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => {
-                open.push(dots);
-                depth += dots + 1;
-                dots = 0;
-            }
-            TokenKind::RightSquareBracket if in_header => {
-                (in_header, header, dots) = (false, dots + 1, 0);
-            }
-            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => {
-                if let Some(outer) = open.pop() {
-                    depth -= outer + 1;
-                    dots = outer;
-                }
-            }
-            TokenKind::Comma => dots = 0,
-            TokenKind::Dot => dots += 1,
-            _ => {}
-        }
-        if header + depth + dots >= DEEPEST {
-            return Some(token.span().start());
-        }
-    }
-    None
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use super::tree::{Node, Value};
 /// What to do about an input that is listed twice.
 pub(crate) const LISTED_TWICE: &str = "every message would arrive twice; list it once";
 
+/// More than a job has outputs to read, by far.
+const MOST: usize = 1024;
+
 /// One input of a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InputDescription {
@@ -32,6 +35,8 @@ pub(super) struct Inputs {
     pub(super) list: Vec<InputDescription>,
     /// Whether one had to be left out.
     pub(super) is_incomplete: bool,
+    /// Whether the others are not looked at, as they are too many.
+    is_too_long: bool,
 }
 
 /// Reads `["walk"]`, `["stat.errors"]` and `{ old = "a", new = ["b", "c"] }`.
@@ -87,8 +92,17 @@ impl<'r> Reader<'r> {
     }
 
     fn one(&mut self, node: &'r Node, port: Option<&'r str>, port_location: &Location) {
+        if self.inputs.is_too_long {
+            return;
+        }
         let path = port_location.path().to_owned();
         let location = Location::with_origin(path, node.origin.clone());
+        if self.seen.len() >= MOST {
+            self.inputs.is_too_long = true;
+            let problem = Problem::error(location, format!("a stage has at most {MOST} inputs"));
+            self.report(problem.help("take the others out, or put a stage in between"));
+            return;
+        }
         let text = match &node.value {
             Value::String(text) => text,
             Value::Broken => {

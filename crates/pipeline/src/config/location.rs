@@ -85,14 +85,23 @@ impl Location {
 
 /// The path of `key` below `path`, the key in quotes where TOML wants them.
 pub(crate) fn join(path: &str, key: &str) -> String {
+    let mut joined = String::with_capacity(path.len() + key.len() + 1);
+    joined.push_str(path);
+    push(&mut joined, key);
+    joined
+}
+
+/// Goes on from the path of a table to that of its `key`.
+pub(super) fn push(path: &mut String, key: &str) {
     let bare = !key.is_empty()
         && key
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-    match (path.is_empty(), bare) {
-        (true, true) => key.to_owned(),
-        (true, false) => format!("{key:?}"),
-        (false, true) => format!("{path}.{key}"),
-        (false, false) => format!("{path}.{key:?}"),
+    if !path.is_empty() {
+        path.push('.');
+    }
+    match bare {
+        true => path.push_str(key),
+        false => path.push_str(&format!("{key:?}")),
     }
 }

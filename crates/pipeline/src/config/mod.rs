@@ -8,6 +8,7 @@
 //! What must stay true: a problem never stops the search for others. Each step reports what it
 //! finds and hands on what is usable, so that a user corrects a file once.
 
+mod bounds;
 mod description;
 mod document;
 mod inputs;

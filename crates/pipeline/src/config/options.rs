@@ -72,10 +72,12 @@ impl StageOptions {
             return false;
         };
         let known = || fields.iter().copied().chain(super::description::STAGE_KEYS);
-        let mut unknown = table
+        let unknown = table
             .iter()
             .filter(|entry| !fields.contains(&entry.key.as_str()));
-        unknown.any(|entry| suggest::closest(&entry.key, known()) == Some(key))
+        unknown
+            .take(MOST)
+            .any(|entry| suggest::closest(&entry.key, known()) == Some(key))
     }
 }
 
@@ -162,7 +164,7 @@ pub(super) fn decode<C: DeserializeOwned>(
         path,
         reserved,
     };
-    let unknown = report.unknown(session.unknown.take());
+    let unknown = report.unknown(session.unknown.take(), problems.wants_help());
     let clean = found.is_empty() && unknown.is_empty() && session.left_out.is_empty();
     let misspelt: HashSet<_> = unknown
         .iter()
@@ -213,7 +215,11 @@ impl Report<'_> {
 
     /// Each unknown key once: the table that it is in, the problem, and the field that was probably
     /// meant.
-    fn unknown(&self, keys: Vec<UnknownKey>) -> Vec<(Vec<Step>, Problem, Option<&'static str>)> {
+    fn unknown(
+        &self,
+        keys: Vec<UnknownKey>,
+        wants_help: bool,
+    ) -> Vec<(Vec<Step>, Problem, Option<&'static str>)> {
         let mut seen = HashSet::new();
         let mut unknown = Vec::new();
         for UnknownKey { table, key, fields } in keys {
@@ -234,8 +240,9 @@ impl Report<'_> {
             let reserved = if table.is_empty() { self.reserved } else { &[] };
             let known = fields.iter().chain(reserved).copied();
             let meant = suggest::closest(&key, fields.iter().copied());
-            let problem = Problem::error(location, format!("unknown key {key:?}"))
-                .maybe_help(suggest::did_you_mean(&key, "keys", known));
+            let help = wants_help.then(|| suggest::did_you_mean(&key, "keys", known));
+            let problem = Problem::error(location, format!("unknown key {key:?}"));
+            let problem = problem.maybe_help(help.flatten());
             unknown.push((table, problem, meant));
         }
         unknown

@@ -17,7 +17,7 @@ use super::text::JobText;
 use super::tree::Place;
 
 /// More are not kept: a file with so many is something else than a job.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 
 /// All that is wrong in a job.
 ///
@@ -63,6 +63,12 @@ impl Problems {
             problem.location = Location::with_origin(problem.location.path().to_owned(), origin);
         }
         self.list.push(problem);
+    }
+
+    /// Whether anybody would see what to do about one problem more. To find a name that was meant takes time, and a
+    /// file with thousands of wrong ones is something else than a job.
+    pub(crate) fn wants_help(&self) -> bool {
+        self.list.len() < render::MOST_SHOWN
     }
 
     /// Whether the job can't run.

@@ -21,7 +21,7 @@ const LINE_WIDTH: usize = 160;
 /// What is shown of such a line in front of the caret.
 const LEAD_WIDTH: usize = 40;
 /// Nobody reads more in one go, and the first ones explain the last.
-const MOST_SHOWN: usize = 100;
+pub(super) const MOST_SHOWN: usize = 100;
 /// The same for messages, which may quote what a file holds.
 const LONGEST_TEXT: usize = 300;
 const TAB: &str = "    ";
@@ -128,19 +128,31 @@ fn one(out: &mut String, problem: &Problem, text: Option<&JobText>, style: &Styl
 fn excerpt(text: &str, line: Range<usize>, span: Range<usize>) -> (String, usize, usize) {
     let start = floor(text, span.start.clamp(line.start, line.end));
     let end = floor(text, span.end.clamp(start, line.end));
-    let before = visible(&text[line.start..start]);
-    let marked = visible(&text[start..end]);
-    let after = visible(&text[end..line.end]);
+    // More of a line is never shown, and lines may be as long as the file.
+    let head = |text: &str| match text.char_indices().nth(LINE_WIDTH + 1) {
+        Some((at, _)) => visible(&text[..at]),
+        None => visible(text),
+    };
+    let before = &text[line.start..start];
+    let tail = before.char_indices().nth_back(LINE_WIDTH);
+    let before = visible(&before[tail.map_or(0, |(at, _)| at)..]);
+    let marked = head(&text[start..end]);
+    let after = head(&text[end..line.end]);
     let carets = marked.width().max(1);
-    if before.width() + marked.width() + after.width() <= LINE_WIDTH {
+    if [&before, &marked, &after]
+        .map(|part| room_of(part))
+        .iter()
+        .sum::<usize>()
+        <= LINE_WIDTH
+    {
         return (format!("{before}{marked}{after}"), before.width(), carets);
     }
-    let before = if before.width() > LEAD_WIDTH {
+    let before = if room_of(&before) > LEAD_WIDTH {
         format!("…{}", end_of(&before, LEAD_WIDTH))
     } else {
         before
     };
-    let room = LINE_WIDTH - before.width();
+    let room = LINE_WIDTH - room_of(&before);
     let rest = format!("{marked}{after}");
     let shown = start_of(&rest, room);
     let cut = if shown.len() < rest.len() { "…" } else { "" };
@@ -149,6 +161,15 @@ fn excerpt(text: &str, line: Range<usize>, span: Range<usize>) -> (String, usize
         before.width(),
         carets.min(room),
     )
+}
+
+/// The columns of a text, where also what takes none counts as one: a terminal is not to be flooded with it.
+fn room_of(text: &str) -> usize {
+    text.chars().map(room_of_character).sum()
+}
+
+fn room_of_character(character: char) -> usize {
+    character.width().unwrap_or(0).max(1)
 }
 
 /// The start of the character that the byte `at` belongs to.
@@ -162,7 +183,7 @@ fn floor(text: &str, mut at: usize) -> usize {
 fn start_of(text: &str, room: usize) -> &str {
     let mut width = 0;
     let fits = |(_, character): &(usize, char)| {
-        width += character.width().unwrap_or(0);
+        width += room_of_character(*character);
         width > room
     };
     text.char_indices()
@@ -173,7 +194,7 @@ fn start_of(text: &str, room: usize) -> &str {
 fn end_of(text: &str, room: usize) -> &str {
     let mut width = 0;
     let full = |(_, character): &(usize, char)| {
-        width += character.width().unwrap_or(0);
+        width += room_of_character(*character);
         width > room
     };
     text.char_indices()

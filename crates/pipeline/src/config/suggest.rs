@@ -5,6 +5,9 @@
 /// So many known names are listed when none is near.
 const MOST_LISTED: usize = 12;
 
+/// Longer names are not compared, in characters.
+const LONGEST: usize = 32;
+
 /// The help for a name that isn't known: `did you mean "walk"?`, or all of the known names if they
 /// are few.
 ///
@@ -31,17 +34,19 @@ pub(crate) fn closest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) 
     let length = name.chars().count();
     // Nothing that long is a slip of a known name, and the distance takes the product of the
     // lengths.
-    if length > 64 {
+    if length > LONGEST {
         return None;
     }
     let distance = |known: &str| {
-        let known = plain(known);
-        let most = length.max(known.chars().count()).div_ceil(3);
-        Some(strsim::damerau_levenshtein(&name, &known)).filter(|distance| *distance <= most)
+        let known_length = known.chars().count();
+        let most = length.max(known_length).div_ceil(3);
+        if known_length > LONGEST || length.abs_diff(known_length) > most {
+            return None;
+        }
+        Some(strsim::osa_distance(&name, &plain(known))).filter(|distance| *distance <= most)
     };
     known
         .into_iter()
-        .filter(|known| known.len() <= 64)
         .filter_map(|known| Some((distance(known)?, known)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::document::LARGEST;
+use super::bounds::LARGEST;
 
 /// The text of a job file.
 #[derive(Debug)]

@@ -8,11 +8,12 @@
 //! recurse.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::location::{Location, Origin, join};
+use super::location::{Location, Origin, join, push};
 use super::problem::Problem;
 
 /// Jobs are three or four levels deep.
@@ -160,18 +161,27 @@ impl Node {
         Some((node, path))
     }
 
-    /// Calls `visit` with every string in the tree and its path.
-    pub(super) fn each_string(&mut self, path: &str, visit: &mut dyn FnMut(&mut Self, &str)) {
+    /// Calls `visit` with every string below `path`, and with its path.
+    pub(super) fn each_string(
+        &mut self,
+        path: &mut String,
+        visit: &mut dyn FnMut(&mut Self, &str),
+    ) {
+        let length = path.len();
         match &mut self.value {
             Value::String(_) => visit(self, path),
             Value::Array(array) => {
                 for (index, element) in array.iter_mut().enumerate() {
-                    element.each_string(&format!("{path}[{index}]"), visit);
+                    let _ = write!(path, "[{index}]");
+                    element.each_string(path, visit);
+                    path.truncate(length);
                 }
             }
             Value::Table(table) => {
                 for entry in &mut table.entries {
-                    entry.node.each_string(&join(path, &entry.key), visit);
+                    push(path, &entry.key);
+                    entry.node.each_string(path, visit);
+                    path.truncate(length);
                 }
             }
             Value::Integer(_)
@@ -183,21 +193,24 @@ impl Node {
     }
 
     /// Notes where every key below `path` is.
-    pub(super) fn places(&self, path: &str, into: &mut HashMap<String, Place>) {
+    pub(super) fn places(&self, path: &mut String, into: &mut HashMap<String, Place>) {
+        let length = path.len();
         match &self.value {
             Value::Table(table) => {
                 for entry in table.iter() {
-                    let path = join(path, &entry.key);
-                    entry.node.places(&path, into);
-                    into.insert(path, entry.node.place());
+                    push(path, &entry.key);
+                    entry.node.places(path, into);
+                    into.insert(path.clone(), entry.node.place());
+                    path.truncate(length);
                 }
             }
             Value::Array(array) => {
                 for (index, element) in array.iter().enumerate() {
                     if let Value::Table(_) | Value::Array(_) = &element.value {
-                        let path = format!("{path}[{index}]");
-                        element.places(&path, into);
-                        into.insert(path, element.place());
+                        let _ = write!(path, "[{index}]");
+                        element.places(path, into);
+                        into.insert(path.clone(), element.place());
+                        path.truncate(length);
                     }
                 }
             }

@@ -8,8 +8,10 @@
 
 use std::ffi::OsString;
 
+use super::bounds::{LARGEST, LONGEST, too_long};
 use super::location::{Location, Origin};
 use super::problem::Problem;
+use super::problems;
 use super::tree::{Node, Value};
 
 /// Where the variables of a job come from: `&|name| std::env::var_os(name)` in a binary.
@@ -19,21 +21,27 @@ pub type Environment<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 ///
 /// The forms are those of the shell: `${VAR}`, `${VAR:-default}` and `${VAR:?message}`; the last
 /// two also take an empty variable for an unset one. `$${` stands for `${`, and any other `$` for
-/// itself.
+/// itself. A value is not searched for variables, and together they are held to the size of a job.
 pub(super) fn substitute(
     root: &mut Node,
     text: &str,
     environment: &Environment<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    root.each_string("", &mut |node, path| {
+    let mut room = Room(LARGEST as usize);
+    let mut is_full = false;
+    root.each_string(&mut String::new(), &mut |node, path| {
         let Value::String(string) = &node.value else {
             return;
         };
         if !string.contains("${") {
             return;
         }
-        match expand(string, environment) {
+        if is_full {
+            node.value = Value::Broken;
+            return;
+        }
+        match expand(string, environment, &mut room) {
             Ok((expanded, substituted)) => {
                 node.value = Value::String(expanded);
                 node.substituted = substituted;
@@ -43,10 +51,15 @@ pub(super) fn substitute(
                 let origin = narrow(&node.origin, text, &fault.expression);
                 let location = Location::with_origin(path.to_owned(), origin);
                 problems.push(Problem::error(location, fault.message).maybe_help(fault.help));
+                // Nobody is told of more.
+                is_full = room.0 == 0 || problems.len() > problems::MOST;
             }
         }
     });
 }
+
+/// The bytes that variables may still add to a job.
+struct Room(usize);
 
 /// The part of a string's span that holds `expression`, where the text spells it so; else the
 /// whole.
@@ -73,7 +86,11 @@ struct Fault {
 }
 
 /// The string with its variables put in, and whether there were any.
-fn expand(mut rest: &str, environment: &Environment<'_>) -> Result<(String, bool), Fault> {
+fn expand(
+    mut rest: &str,
+    environment: &Environment<'_>,
+    room: &mut Room,
+) -> Result<(String, bool), Fault> {
     let mut out = String::with_capacity(rest.len());
     let mut substituted = false;
     while let Some(at) = rest.find("${") {
@@ -93,7 +110,21 @@ fn expand(mut rest: &str, environment: &Environment<'_>) -> Result<(String, bool
             });
         };
         let expression = &rest[at..=at + end];
-        out.push_str(&value_of(expression, environment)?);
+        let value = value_of(expression, environment)?;
+        let too_much = |message: String| Fault {
+            expression: expression.to_owned(),
+            message,
+            help: None,
+        };
+        if out.len() + value.len() > LONGEST {
+            return Err(too_much(too_long("with its variables this string")));
+        }
+        room.0 = room.0.saturating_sub(value.len());
+        if room.0 == 0 {
+            let message = "with its variables this job is larger than 1 MiB".to_owned();
+            return Err(too_much(message));
+        }
+        out.push_str(&value);
         substituted = true;
         rest = &rest[at + end + 1..];
     }
@@ -149,7 +180,11 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::expand;
+    use super::{Environment, Fault, Room};
+
+    fn expand(text: &str, environment: &Environment<'_>) -> Result<(String, bool), Fault> {
+        super::expand(text, environment, &mut Room(1 << 20))
+    }
 
     fn environment(name: &str) -> Option<OsString> {
         match name {

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use statline_pipeline::{
-    Builder, CancelHandle, Errors, Outcome, Outlet, PipelineSettings, Sink, StageError, Verdict,
+    Builder, CancelHandle, Declare, Errors, Opening, Outcome, Outlet, PipelineSettings, Sink,
+    StageError, Verdict,
 };
 
 use crate::support::*;
@@ -158,4 +159,25 @@ fn a_run_that_finishes_publishes_and_one_that_never_started_leaves_nothing() {
         run_with(build(builder), &cancel);
         assert_eq!(*told.lock().unwrap(), expected);
     }
+}
+
+#[test]
+fn a_sink_that_was_opened_and_never_ran_keeps_nothing() {
+    let told = Told::default();
+    let mut builder = builder(true);
+    let source = builder.source("source", endless()).done();
+    let sink = Keeps {
+        told: Arc::clone(&told),
+        written: 0,
+        at: Box::new(|_| Ok(())),
+    };
+    let _ = builder.sink("a", sink).reads(&source);
+    // Opened after the sink.
+    let refuses = custom(
+        |ports: &mut Declare<'_>| ports.input::<u64>("in"),
+        |_, _: &mut Opening<'_>| Err(StageError::failed("no such place")),
+    );
+    let _ = builder.stage("b", refuses, ()).reads(&source);
+    assert_eq!(run(build(builder)).outcome, Outcome::Failed);
+    assert_eq!(*told.lock().unwrap(), []);
 }

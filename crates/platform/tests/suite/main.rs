@@ -4,6 +4,7 @@
 
 mod backends;
 mod common;
+mod dirents;
 mod handles;
 #[cfg(target_os = "linux")]
 mod hostile;

@@ -48,6 +48,7 @@ pub(crate) struct Listed {
 }
 
 impl Backing {
+    /// Looks up a name for the kernel, which has to [forget](Backing::forget) it some time.
     pub(crate) fn lookup(&self, directory: u64, name: &[u8]) -> Result<Stat, Errno> {
         match self {
             Self::Generated(tree) => {
@@ -61,6 +62,14 @@ impl Backing {
         match self {
             Self::Generated(tree) => generated_stat(tree, inode),
             Self::Passthrough(real) => real.stat(inode),
+        }
+    }
+
+    /// The kernel does not know an inode any more that it was told of so many times.
+    pub(crate) fn forget(&self, inode: u64, lookups: u64) {
+        match self {
+            Self::Generated(_) => {}
+            Self::Passthrough(real) => real.forget(inode, lookups),
         }
     }
 

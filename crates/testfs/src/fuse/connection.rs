@@ -62,9 +62,9 @@ impl Connection {
         Ok((connection, device.into()))
     }
 
-    /// The directory on which it is mounted.
-    pub(crate) fn point(&self) -> &Path {
-        &self.point
+    /// The name of the connection below `/sys/fs/fuse/connections`.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 
     /// Ends all calls under way, and all to come, with an error.

@@ -42,13 +42,20 @@ pub struct Injected {
     pub errno: i32,
 }
 
-/// What all threads of a mount share.
+/// What a [`Mounted`](super::Mounted) shares with the threads that serve it: no open files, see
+/// `session`.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) backing: Backing,
+pub(crate) struct Control {
     pub(crate) rules: RwLock<Arc<Rules>>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) injected: Mutex<Vec<Injected>>,
+}
+
+/// What all threads share that serve a mount.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) backing: Backing,
+    pub(crate) control: Arc<Control>,
     pub(crate) attribute_timeout: Duration,
     pub(crate) entry_timeout: Duration,
     pub(crate) readdirplus: bool,
@@ -81,7 +88,7 @@ impl TestFilesystem {
     ) where
         R: Send + 'static,
     {
-        let in_flight = self.server.counters.arrives(operation);
+        let in_flight = self.server.control.counters.arrives(operation);
         let verdict = self.server.judge(operation, target, range);
         let (latency, hang) = (verdict.latency, verdict.hang);
         let server = Arc::clone(&self.server);
@@ -106,7 +113,7 @@ impl Server {
         target: &Target<'_>,
         range: Option<(u64, u64)>,
     ) -> Verdict {
-        let rules = Arc::clone(&self.rules.read());
+        let rules = Arc::clone(&self.control.rules.read());
         let subject = match target {
             Target::Inode(inode) => Subject::inode(&self.backing, inode.0),
             Target::Child(directory, name) => {
@@ -116,7 +123,7 @@ impl Server {
         let verdict = rules.decide(operation, &subject, range);
         if let Some(errno) = verdict.errno {
             let path = subject.path().unwrap_or_default().to_vec();
-            self.injected.lock().push(Injected {
+            self.control.injected.lock().push(Injected {
                 operation,
                 path,
                 errno,
@@ -134,7 +141,7 @@ impl Server {
         verdict: &Verdict,
         mut add: impl FnMut(&Rules, &Listed, u64) -> Result<bool, Errno>,
     ) -> Result<(), Errno> {
-        let rules = Arc::clone(&self.rules.read());
+        let rules = Arc::clone(&self.control.rules.read());
         for position in offset..verdict.end.unwrap_or(u64::MAX) {
             let entry = match position.checked_sub(DOTS) {
                 Some(position) => self.backing.at(inode, handle, position)?,
@@ -242,6 +249,11 @@ impl Filesystem for TestFilesystem {
                 Err(error) => reply.error(error),
             },
         );
+    }
+
+    /// Not a call: nobody waits for an answer, so rules and counters know nothing of it.
+    fn forget(&self, _: &Request, inode: INodeNo, lookups: u64) {
+        self.server.backing.forget(inode.0, lookups);
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {

@@ -16,8 +16,8 @@
 //! ```
 //!
 //! A call goes from the kernel through `filesystem`, is judged by `rules`, waits in `queue` if it
-//! has to, and is answered from `backing`, which is a `tree` or a `passthrough`. `mount` holds it
-//! all together, `connection` is what the kernel knows of it.
+//! has to, and is answered from `backing`, which is a `tree` or a `passthrough`. All that happens on
+//! the threads of `session`; `mount` is the handle for tests, `connection` what the kernel knows.
 //!
 //! It needs the right to mount (tests ask [`skipped`]) and `/dev/fuse`, and no other program.
 
@@ -34,13 +34,14 @@ mod queue;
 mod random;
 mod rule;
 mod rules;
+mod session;
 mod shape;
 mod tree;
 
 pub use counts::Counts;
 pub use filesystem::Injected;
 pub use latency::{Latency, LatencySwitch};
-pub use mount::{Mounted, TestFs};
+pub use mount::{Mounted, Releasing, TestFs};
 pub use operation::{Operation, Operations};
 pub use permission::{can_mount, skipped};
 pub use rule::{Cookies, Rule, Shown};

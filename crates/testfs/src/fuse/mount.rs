@@ -8,26 +8,20 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use fuser::{Config, Session, SessionACL};
 use parking_lot::{Mutex, RwLock};
 
-use super::backing::Backing;
 use super::connection::Connection;
-use super::counts::{Counters, Counts};
-use super::filesystem::{Injected, Server, TestFilesystem};
+use super::counts::Counts;
+use super::filesystem::{Control, Injected};
 use super::operation::Operation;
-use super::passthrough::Passthrough;
 use super::queue::Queue;
 use super::rule::{Cookies, Rule};
 use super::rules::Rules;
+use super::session;
 use super::tree::Tree;
-
-/// Threads that read calls. They never wait for an answer's time; several so that real files can
-/// be slow.
-const SESSION_THREADS: usize = 4;
 
 /// How long the end of a mount waits for its session, which has nothing left to do.
 const SESSION_END: Duration = Duration::from_secs(10);
@@ -36,17 +30,19 @@ const SESSION_END: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct TestFs {
-    source: Source,
+    pub(crate) source: Source,
     rules: Vec<Rule>,
-    places: Option<usize>,
-    attribute_timeout: Duration,
-    entry_timeout: Duration,
-    readdirplus: bool,
+    /// How many calls are served at a time, if not any number.
+    pub(crate) places: Option<usize>,
+    pub(crate) attribute_timeout: Duration,
+    pub(crate) entry_timeout: Duration,
+    pub(crate) readdirplus: bool,
     seed: u64,
 }
 
+/// What is behind the mount.
 #[derive(Debug, Clone)]
-enum Source {
+pub(crate) enum Source {
     Generated(Tree),
     Passthrough(PathBuf),
 }
@@ -57,8 +53,9 @@ impl TestFs {
         Self::new(Source::Generated(tree))
     }
 
-    /// A file system that shows a real directory, read only. Hidden from it is nothing: the tree
-    /// may change, and entries keep their inode numbers.
+    /// A file system that shows a real directory, read only. The directory may change meanwhile,
+    /// and entries keep their inode numbers. Permissions are not checked: the mount shows what this
+    /// process may see, to everybody.
     pub fn passthrough(path: impl Into<PathBuf>) -> Self {
         Self::new(Source::Passthrough(path.into()))
     }
@@ -117,56 +114,34 @@ impl TestFs {
 
     /// Mounts the file system on a new directory of its own.
     ///
-    /// A process must not be killed while its own threads wait for a call that hangs on its own
-    /// mount: the kernel waits for an answer that only that process could give. It takes an abort
-    /// from outside to end it.
+    /// Should this process be killed, calls under way end with an error, also those of the process
+    /// itself; the mount stays, dead, and has to be unmounted by hand.
     ///
     /// # Errors
     /// If there is no right to mount, the real directory cannot be opened, or a rule can never do
     /// anything: one that says nothing, or one of those that [`Rule`] describes as impossible.
     pub fn mount(self) -> io::Result<Mounted> {
         check(&self.rules)?;
-        let backing = match self.source {
-            Source::Generated(tree) => Backing::Generated(tree),
-            Source::Passthrough(path) => Backing::Passthrough(Passthrough::open_root(&path)?),
-        };
-        let server = Arc::new(Server {
-            backing,
-            rules: RwLock::new(Arc::new(Rules::new(self.rules, self.seed))),
-            counters: Arc::new(Counters::default()),
+        let seed = self.seed;
+        let control = Arc::new(Control {
+            rules: RwLock::new(Arc::new(Rules::new(self.rules.clone(), seed))),
+            counters: Arc::default(),
             injected: Mutex::default(),
-            attribute_timeout: self.attribute_timeout,
-            entry_timeout: self.entry_timeout,
-            readdirplus: self.readdirplus,
         });
-        let queue = Arc::new(Queue::new(self.places)?);
-        let point = MountPoint::new()?;
-        let (connection, device) = Connection::mount(&point.0)?;
-        let filesystem = TestFilesystem {
-            server: Arc::clone(&server),
-            queue: Arc::clone(&queue),
+        let what = match &self.source {
+            Source::Generated(tree) => format!("generated, {:?}", tree.totals()),
+            Source::Passthrough(path) => format!("passing {} through", path.display()),
         };
-        let mut config = Config::default();
-        config.n_threads = Some(SESSION_THREADS);
-        let session = Session::from_fd(filesystem, device, SessionACL::All, config)?;
-        let (ended, session_ended) = channel();
-        std::thread::Builder::new()
-            .name("testfs-session".to_owned())
-            .spawn(move || {
-                // A session that is aborted ends well; another error shows as calls that fail.
-                if let Err(error) = session.run() {
-                    eprintln!("the session of a test file system ended: {error}");
-                }
-                // Nobody may be waiting.
-                let _ = ended.send(());
-            })?;
+        let point = MountPoint::new()?;
+        let started = session::start(self, &point, Arc::clone(&control))?;
         Ok(Mounted {
-            server,
-            queue,
-            seed: self.seed,
-            connection: Some(connection),
-            session_ended: Mutex::new(session_ended),
-            _point: point,
+            control,
+            queue: started.queue,
+            seed,
+            what,
+            connection: Some(started.connection),
+            ended: Mutex::new(started.ended),
+            point,
         })
     }
 }
@@ -207,9 +182,13 @@ fn check(rules: &[Rule]) -> io::Result<()> {
 
 /// A directory to mount on, removed when dropped.
 #[derive(Debug)]
-struct MountPoint(PathBuf);
+pub(crate) struct MountPoint(PathBuf);
 
 impl MountPoint {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     fn new() -> io::Result<Self> {
         // Not removed with all that is in it: should unmounting fail, that would be the mount.
         Ok(Self(
@@ -234,23 +213,34 @@ impl Drop for MountPoint {
 ///
 /// Prints as its seed, its rules and its counts, for a failing test to show.
 pub struct Mounted {
-    server: Arc<Server>,
+    control: Arc<Control>,
     queue: Arc<Queue>,
     seed: u64,
+    /// What is behind the mount.
+    what: String,
     /// Taken when dropped.
     connection: Option<Connection>,
-    session_ended: Mutex<Receiver<()>>,
+    ended: Mutex<Receiver<()>>,
     /// Removed last.
-    _point: MountPoint,
+    point: MountPoint,
+}
+
+/// Releases what hangs in a mount when dropped: see [`Mounted::releasing`].
+#[derive(Debug)]
+#[must_use]
+pub struct Releasing<'a>(&'a Mounted);
+
+impl Drop for Releasing<'_> {
+    fn drop(&mut self) {
+        self.0.release();
+    }
 }
 
 impl Mounted {
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.connection
-            .as_ref()
-            .map_or(Path::new(""), Connection::point)
+        self.point.path()
     }
 
     /// What everything random depends on.
@@ -262,7 +252,7 @@ impl Mounted {
     /// The calls so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        self.server.counters.read()
+        self.control.counters.read()
     }
 
     /// Replaces all rules, for the calls that come in from now on. What rules have counted begins
@@ -272,14 +262,14 @@ impl Mounted {
     /// As [`TestFs::mount`], for rules that can never do anything. Then nothing has changed.
     pub fn set_rules(&self, rules: Vec<Rule>) -> io::Result<()> {
         check(&rules)?;
-        *self.server.rules.write() = Arc::new(Rules::new(rules, self.seed));
+        *self.control.rules.write() = Arc::new(Rules::new(rules, self.seed));
         Ok(())
     }
 
     /// The errors that rules have made since this was asked last, in the order of the calls.
     #[must_use]
     pub fn take_injected(&self) -> Vec<Injected> {
-        std::mem::take(&mut *self.server.injected.lock())
+        std::mem::take(&mut *self.control.injected.lock())
     }
 
     /// How many calls hang.
@@ -299,6 +289,21 @@ impl Mounted {
         self.queue.release();
     }
 
+    /// Releases as soon as what this gives is dropped. A test that fails inside
+    /// [`std::thread::scope`] waits for the threads of the scope, so where they hang:
+    ///
+    /// ```no_run
+    /// # let mounted: statline_testfs::fuse::Mounted = unimplemented!();
+    /// std::thread::scope(|scope| {
+    ///     let _releasing = mounted.releasing();
+    ///     scope.spawn(|| std::fs::metadata(mounted.path().join("hangs")));
+    ///     assert!(mounted.wait_until_hung(1, std::time::Duration::from_secs(60)));
+    /// });
+    /// ```
+    pub fn releasing(&self) -> Releasing<'_> {
+        Releasing(self)
+    }
+
     /// Has the kernel end all calls under way, and all to come, with an error: `ECONNABORTED` or
     /// `ENOTCONN`. The mount stays, as that of a server that has died.
     ///
@@ -313,12 +318,8 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         self.queue.close();
         drop(self.connection.take());
-        if self
-            .session_ended
-            .get_mut()
-            .recv_timeout(SESSION_END)
-            .is_err()
-        {
+        // Nothing is ever sent; the other side is dropped.
+        if self.ended.get_mut().recv_timeout(SESSION_END) == Err(RecvTimeoutError::Timeout) {
             eprintln!("the session of a test file system does not end; it is left behind");
         }
     }
@@ -326,17 +327,13 @@ impl Drop for Mounted {
 
 impl fmt::Display for Mounted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "test file system on {}, seed {}, ",
-            self.path().display(),
-            self.seed
-        )?;
-        match &self.server.backing {
-            Backing::Generated(tree) => write!(f, "generated, {:?}", tree.totals())?,
-            Backing::Passthrough(_) => f.write_str("passed through")?,
+        write!(f, "test file system on {}, ", self.path().display())?;
+        if let Some(connection) = &self.connection {
+            write!(f, "connection {}, ", connection.number())?;
         }
-        for rule in Arc::clone(&self.server.rules.read()).iter() {
+        write!(f, "seed {}, ", self.seed)?;
+        f.write_str(&self.what)?;
+        for rule in Arc::clone(&self.control.rules.read()).iter() {
             write!(f, "\n  rule: {rule:?}")?;
         }
         write!(f, "\n  {:?}", self.counts())

@@ -1,12 +1,13 @@
 //! A real tree, read only, behind the mount.
 //!
-//! An entry keeps the inode number that it really has, so hard links stay recognisable. What FUSE
-//! knows by number is known here by path, the one under which it was last looked up; all of them
-//! are remembered until the mount is gone. Nothing is ever followed out of the tree: no component
-//! of a path but the last is opened through a symbolic link, and the last neither.
+//! An entry keeps the inode number that it really has, so hard links stay recognisable. A directory
+//! that the kernel knows is kept open, so it stays the same one when the real tree is changed while
+//! it is being scanned; everything else is reached by its name in its directory. What must stay
+//! true: nothing is followed out of the tree, and what was found under an inode number is answered
+//! for that number or not at all.
 
-use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,17 +19,18 @@ use rustix::io::Errno;
 use super::backing::{Listed, Stat};
 use super::tree::{Kind, ROOT};
 
-/// The kernel takes paths of 4,095 bytes; longer ones are walked in pieces of at most this.
-const PIECE: usize = 4_000;
-
 /// Inode numbers from here on are given out to what cannot keep its own: entries of other file
 /// systems mounted below the root, and numbers that are reserved.
 const FOREIGN: u64 = 1 << 63;
 
+/// How many directories are kept open. Beyond that the one that was opened first is closed, and
+/// opened again by way of its parents when it is needed.
+const MAX_OPEN: usize = 500;
+
 /// A real directory and all below it.
 #[derive(Debug)]
 pub(crate) struct Passthrough {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
     device: u64,
     /// The real number of the root.
     root_inode: u64,
@@ -37,12 +39,24 @@ pub(crate) struct Passthrough {
     next_handle: AtomicU64,
 }
 
+/// What the kernel knows: all that it looked up and has not forgotten.
 #[derive(Debug, Default)]
 struct Nodes {
-    paths: HashMap<u64, Arc<[u8]>>,
-    parents: HashMap<u64, u64>,
+    known: HashMap<u64, Node>,
+    /// Those that are open, in the order in which they were opened.
+    open: VecDeque<u64>,
     /// Device and inode number of those that got another number, and that number.
     foreign: HashMap<(u64, u64), u64>,
+}
+
+/// Where an inode was found last.
+#[derive(Debug)]
+struct Node {
+    parent: u64,
+    name: Vec<u8>,
+    /// How often the kernel has been told of it.
+    lookups: u64,
+    directory: Option<Arc<OwnedFd>>,
 }
 
 #[derive(Debug, Clone)]
@@ -51,85 +65,130 @@ enum Handle {
     File(Arc<OwnedFd>),
 }
 
+impl Nodes {
+    fn keep_open(&mut self, inode: u64, directory: &Arc<OwnedFd>) {
+        let Some(node) = self.known.get_mut(&inode) else {
+            return;
+        };
+        if node.directory.replace(Arc::clone(directory)).is_some() {
+            return;
+        }
+        self.open.push_back(inode);
+        if self.open.len() > MAX_OPEN
+            && let Some(first) = self.open.pop_front()
+            && let Some(node) = self.known.get_mut(&first)
+        {
+            node.directory = None;
+        }
+    }
+}
+
 impl Passthrough {
     pub(crate) fn open_root(path: &Path) -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&root)?;
-        let mut nodes = Nodes::default();
-        nodes.paths.insert(ROOT, Arc::from([]));
-        nodes.parents.insert(ROOT, ROOT);
         Ok(Self {
-            root,
+            root: Arc::new(root),
             device: stat.st_dev,
             root_inode: stat.st_ino,
-            nodes: Mutex::new(nodes),
+            nodes: Mutex::default(),
             handles: Mutex::default(),
             next_handle: AtomicU64::new(1),
         })
     }
 
     pub(crate) fn path(&self, inode: u64) -> Option<Vec<u8>> {
-        Some(self.nodes.lock().paths.get(&inode)?.to_vec())
+        let nodes = self.nodes.lock();
+        let mut names = Vec::new();
+        let mut at = inode;
+        while at != ROOT {
+            let node = nodes.known.get(&at)?;
+            names.push(node.name.as_slice());
+            at = node.parent;
+        }
+        names.reverse();
+        Some(names.join(&b'/'))
     }
 
     pub(crate) fn name(&self, inode: u64) -> Option<Vec<u8>> {
-        let path = self.path(inode)?;
-        Some(
-            path.rsplit(|&byte| byte == b'/')
-                .next()
-                .unwrap_or_default()
-                .to_vec(),
-        )
+        if inode == ROOT {
+            return Some(Vec::new());
+        }
+        Some(self.nodes.lock().known.get(&inode)?.name.clone())
     }
 
     pub(crate) fn parent(&self, inode: u64) -> Option<u64> {
-        self.nodes.lock().parents.get(&inode).copied()
+        if inode == ROOT {
+            return Some(ROOT);
+        }
+        Some(self.nodes.lock().known.get(&inode)?.parent)
     }
 
+    /// Looks up a name for the kernel, which has to [forget](Passthrough::forget) it some time.
     pub(crate) fn lookup(&self, directory: u64, name: &[u8]) -> Result<Stat, Errno> {
-        let mut path = self.path(directory).ok_or(Errno::STALE)?;
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        let (device, mut stat) = self.stat_path(&path)?;
-        stat.inode = self.number(device, stat.inode);
-        if stat.inode != ROOT {
+        let found = self.stat_at(&*self.directory(directory)?, name)?;
+        if found.inode != ROOT {
             let mut nodes = self.nodes.lock();
-            nodes.paths.insert(stat.inode, Arc::from(path));
-            nodes.parents.insert(stat.inode, directory);
+            let node = nodes.known.entry(found.inode).or_insert_with(|| Node {
+                parent: directory,
+                name: Vec::new(),
+                lookups: 0,
+                directory: None,
+            });
+            node.parent = directory;
+            node.name = name.to_vec();
+            node.lookups += 1;
         }
-        Ok(stat)
+        Ok(found)
+    }
+
+    /// The kernel does not know an inode any more that it was told of so many times.
+    pub(crate) fn forget(&self, inode: u64, lookups: u64) {
+        let mut nodes = self.nodes.lock();
+        let Some(node) = nodes.known.get_mut(&inode) else {
+            return;
+        };
+        node.lookups = node.lookups.saturating_sub(lookups);
+        if node.lookups == 0 {
+            nodes.known.remove(&inode);
+            nodes.open.retain(|&open| open != inode);
+        }
     }
 
     pub(crate) fn stat(&self, inode: u64) -> Result<Stat, Errno> {
-        let path = self.path(inode).ok_or(Errno::STALE)?;
-        let (_, mut stat) = self.stat_path(&path)?;
-        stat.inode = inode;
-        Ok(stat)
+        if let Some(directory) = self.opened(inode) {
+            return self.stat_at(&*directory, b"");
+        }
+        let (directory, name) = self.place(inode)?;
+        let stat = self.stat_at(&*directory, &name)?;
+        if stat.inode == inode {
+            Ok(stat)
+        } else {
+            Err(Errno::STALE)
+        }
     }
 
     pub(crate) fn open_directory(&self, inode: u64) -> Result<u64, Errno> {
-        let directory = self.open_path(inode, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let directory = self.directory(inode)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let listing = rustix::fs::openat(&*directory, c".", flags, Mode::empty())?;
         let mut entries = Vec::new();
-        for entry in Dir::read_from(&directory)? {
+        for entry in Dir::new(listing)? {
             let entry = entry?;
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
             }
-            let file_type = match entry.file_type() {
-                FileType::Unknown => {
-                    let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                    FileType::from_raw_mode(stat.st_mode)
-                }
-                known => known,
+            let name = name.to_bytes().to_vec();
+            let kind = match entry.file_type() {
+                FileType::Unknown => self.stat_at(&*directory, &name)?.kind,
+                known => kind(known),
             };
             entries.push(Listed {
+                name,
                 inode: entry.ino(),
-                kind: kind(file_type),
-                name: name.to_bytes().to_vec(),
+                kind,
             });
         }
         Ok(self.keep(Handle::Directory(Arc::new(entries))))
@@ -146,7 +205,10 @@ impl Passthrough {
     }
 
     pub(crate) fn open(&self, inode: u64) -> Result<u64, Errno> {
-        let file = self.open_path(inode, OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let (directory, name) = self.place(inode)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&*directory, &*name, flags, Mode::empty())?;
+        self.check(&file, inode)?;
         Ok(self.keep(Handle::File(Arc::new(file))))
     }
 
@@ -173,10 +235,8 @@ impl Passthrough {
     }
 
     pub(crate) fn target(&self, inode: u64) -> Result<Vec<u8>, Errno> {
-        let path = self.path(inode).ok_or(Errno::STALE)?;
-        let (directory, last) = self.walk(&path)?;
-        let directory = directory.as_ref().unwrap_or(&self.root);
-        Ok(rustix::fs::readlinkat(directory, last, Vec::new())?.into_bytes())
+        let (directory, name) = self.place(inode)?;
+        Ok(rustix::fs::readlinkat(&*directory, &*name, Vec::new())?.into_bytes())
     }
 
     fn keep(&self, handle: Handle) -> u64 {
@@ -185,22 +245,70 @@ impl Passthrough {
         number
     }
 
-    fn open_path(&self, inode: u64, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = self.path(inode).ok_or(Errno::STALE)?;
-        let (directory, last) = self.walk(&path)?;
-        let directory = directory.as_ref().unwrap_or(&self.root);
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(directory, last, flags, Mode::empty())
+    /// The directory that an inode is in, and its name there; for the root itself and `.`.
+    fn place(&self, inode: u64) -> Result<(Arc<OwnedFd>, Vec<u8>), Errno> {
+        let name = self.name(inode).filter(|name| !name.is_empty());
+        let parent = self.parent(inode).ok_or(Errno::STALE)?;
+        Ok((
+            self.directory(parent)?,
+            name.unwrap_or_else(|| b".".to_vec()),
+        ))
     }
 
-    /// The device and, with its real number, the metadata of what is at `path`.
-    fn stat_path(&self, path: &[u8]) -> Result<(u64, Stat), Errno> {
-        let (directory, last) = self.walk(path)?;
-        let directory = directory.as_ref().unwrap_or(&self.root);
-        let stat = rustix::fs::statat(directory, last, AtFlags::SYMLINK_NOFOLLOW)?;
+    /// An inode that is a directory and open already.
+    fn opened(&self, inode: u64) -> Option<Arc<OwnedFd>> {
+        if inode == ROOT {
+            return Some(Arc::clone(&self.root));
+        }
+        self.nodes.lock().known.get(&inode)?.directory.clone()
+    }
+
+    /// An inode that is a directory, opened by way of the next one above that is open.
+    fn directory(&self, inode: u64) -> Result<Arc<OwnedFd>, Errno> {
+        let mut closed = Vec::new();
+        let mut at = inode;
+        let mut directory = loop {
+            match self.opened(at) {
+                Some(directory) => break directory,
+                None => {
+                    closed.push(at);
+                    at = self.parent(at).ok_or(Errno::STALE)?;
+                }
+            }
+        };
+        for inode in closed.into_iter().rev() {
+            let name = self.name(inode).ok_or(Errno::STALE)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            directory = Arc::new(rustix::fs::openat(
+                &*directory,
+                &*name,
+                flags,
+                Mode::empty(),
+            )?);
+            self.check(&*directory, inode)?;
+            self.nodes.lock().keep_open(inode, &directory);
+        }
+        Ok(directory)
+    }
+
+    /// Refuses what was opened if it is no longer what was found.
+    fn check(&self, opened: impl AsFd, inode: u64) -> Result<(), Errno> {
+        let found = self.stat_at(opened, b"")?.inode;
+        if found == inode {
+            Ok(())
+        } else {
+            Err(Errno::STALE)
+        }
+    }
+
+    /// The metadata of an entry, or of the directory itself if the name is empty, with the number
+    /// under which FUSE knows it.
+    fn stat_at(&self, directory: impl AsFd, name: &[u8]) -> Result<Stat, Errno> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        let stat = rustix::fs::statat(directory, name, flags)?;
         let time = |seconds, nanoseconds| (seconds, u32::try_from(nanoseconds).unwrap_or(0));
-        let found = Stat {
-            inode: stat.st_ino,
+        Ok(Stat {
+            inode: self.number(stat.st_dev, stat.st_ino),
             kind: kind(FileType::from_raw_mode(stat.st_mode)),
             permissions: (stat.st_mode & 0o7777) as u16,
             size: stat.st_size.unsigned_abs(),
@@ -214,40 +322,7 @@ impl Passthrough {
             accessed: time(stat.st_atime, stat.st_atime_nsec),
             modified: time(stat.st_mtime, stat.st_mtime_nsec),
             changed: time(stat.st_ctime, stat.st_ctime_nsec),
-        };
-        Ok((stat.st_dev, found))
-    }
-
-    /// Goes down `path` until what is left is one component, `.` for an empty path. The directory
-    /// is `None` where it is the root.
-    fn walk<'a>(&self, path: &'a [u8]) -> Result<(Option<OwnedFd>, &'a [u8]), Errno> {
-        let (mut above, last) = match path.iter().rposition(|&byte| byte == b'/') {
-            Some(slash) => (&path[..slash], &path[slash + 1..]),
-            None if path.is_empty() => return Ok((None, b".")),
-            None => return Ok((None, path)),
-        };
-        let mut directory: Option<OwnedFd> = None;
-        while !above.is_empty() {
-            let piece = if above.len() <= PIECE {
-                above.len()
-            } else {
-                // A name has at most 255 bytes, so there is a slash.
-                above[..PIECE]
-                    .iter()
-                    .rposition(|&byte| byte == b'/')
-                    .ok_or(Errno::NAMETOOLONG)?
-            };
-            let flags = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
-            directory = Some(rustix::fs::openat2(
-                directory.as_ref().unwrap_or(&self.root),
-                &above[..piece],
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-                flags,
-            )?);
-            above = above.get(piece + 1..).unwrap_or_default();
-        }
-        Ok((directory, last))
+        })
     }
 
     /// The number under which FUSE shall know an entry.

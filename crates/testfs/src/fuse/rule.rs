@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Candidate, GlobBuilder, GlobMatcher};
 
 use super::latency::Latency;
 use super::operation::Operations;
@@ -35,9 +35,17 @@ const LARGEST_ERRNO: i32 = 511;
 ///
 /// and one `lookup` for each directory on the way of a path. Where attributes may be cached, a
 /// `stat` is answered from the `lookup`, so [`Operations::STAT`] is what selects it in any case.
-/// Three errors are not what they seem: `ESTALE` from a `lookup` makes the kernel try once more, so
-/// a user sees it only if two calls fail; `ENOSYS` from `open`, `opendir`, `access` means "not
-/// needed" and is refused here; what `release` and `releasedir` answer goes nowhere.
+///
+/// Some errors are not what they seem:
+///
+/// - A `lookup` of a name that the kernel remembers, that of an open directory or, to some kernels,
+///   any that was found before, is made once more if it fails, unless with `EINTR` or `ENOMEM`. If
+///   only the first fails, no user sees it: for an exact number of failures, put the rule on
+///   `getattr`, `open` or `opendir`.
+/// - A system call that takes a name and gets `ESTALE` from any of its calls begins again, once. An
+///   exact number of failures takes twice as many.
+/// - `ENOSYS` from `open`, `opendir` and `access` means "not needed" and is refused here.
+/// - What `release` and `releasedir` answer goes nowhere.
 #[derive(Clone)]
 pub struct Rule {
     pub(crate) operations: Operations,
@@ -58,11 +66,25 @@ pub struct Rule {
 pub(crate) enum Place {
     Anywhere,
     Path(Vec<u8>),
-    Glob {
-        matcher: GlobMatcher,
-        /// The pattern is `**/` and a pattern for a name: the path need not be known.
-        name_only: bool,
-    },
+    Glob(Glob),
+}
+
+/// A pattern for paths.
+#[derive(Clone)]
+pub(crate) struct Glob {
+    matcher: GlobMatcher,
+    /// The pattern is `**/` and a pattern for a name: the path need not be known.
+    pub(crate) name_only: bool,
+}
+
+impl Glob {
+    /// Whether a path, or a name if that is enough, matches. The root has neither and does not.
+    pub(crate) fn matches(&self, bytes: &[u8]) -> bool {
+        !bytes.is_empty()
+            && self
+                .matcher
+                .is_match_candidate(&Candidate::from_bytes(bytes))
+    }
 }
 
 /// Offsets of directory entries that lead nowhere new. Entries are counted from 0, without `.`
@@ -204,7 +226,7 @@ impl Rule {
     }
 
     /// Only for paths that match this pattern: `*` matches within a component, `**/` any number
-    /// of them.
+    /// of them. None matches the root.
     ///
     /// # Panics
     /// If it is no valid pattern.
@@ -217,10 +239,10 @@ impl Rule {
             .literal_separator(true)
             .build()
             .unwrap_or_else(|error| panic!("{error}"));
-        self.place = Place::Glob {
+        self.place = Place::Glob(Glob {
             matcher: glob.compile_matcher(),
             name_only: name.is_some(),
-        };
+        });
         self
     }
 
@@ -310,14 +332,8 @@ impl fmt::Debug for Place {
         match self {
             Self::Anywhere => f.write_str("anywhere"),
             Self::Path(path) => write!(f, "at \"{}\"", path.escape_ascii()),
-            Self::Glob {
-                matcher,
-                name_only: true,
-            } => write!(f, "at **/{}", matcher.glob()),
-            Self::Glob {
-                matcher,
-                name_only: false,
-            } => write!(f, "at {}", matcher.glob()),
+            Self::Glob(glob) if glob.name_only => write!(f, "at **/{}", glob.matcher.glob()),
+            Self::Glob(glob) => write!(f, "at {}", glob.matcher.glob()),
         }
     }
 }

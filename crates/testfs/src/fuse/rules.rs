@@ -7,8 +7,6 @@ use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use globset::Candidate;
-
 use super::backing::Backing;
 use super::operation::{Operation, Operations};
 use super::random::{Draw, hash};
@@ -108,16 +106,8 @@ impl<'a> Subject<'a> {
                     .unwrap_or_default();
                 self.name_is(|name| name == last) && self.path() == Some(wanted)
             }
-            Place::Glob {
-                matcher,
-                name_only: true,
-            } => self.name_is(|name| matcher.is_match_candidate(&Candidate::from_bytes(name))),
-            Place::Glob {
-                matcher,
-                name_only: false,
-            } => self
-                .path()
-                .is_some_and(|path| matcher.is_match_candidate(&Candidate::from_bytes(path))),
+            Place::Glob(glob) if glob.name_only => self.name_is(|name| glob.matches(name)),
+            Place::Glob(glob) => self.path().is_some_and(|path| glob.matches(path)),
         }
     }
 }

@@ -43,6 +43,7 @@ fn a_call_that_hangs_hangs_alone_until_it_is_released() {
         return;
     };
     thread::scope(|scope| {
+        let _releasing = mounted.releasing();
         let stuck = scope.spawn(|| stat(&at(&mounted, "f7")).unwrap().st_ino);
         assert!(mounted.wait_until_hung(1, LONG));
         for number in 8..200 {
@@ -68,6 +69,7 @@ fn many_calls_can_hang_at_a_time() {
         return;
     };
     thread::scope(|scope| {
+        let _releasing = mounted.releasing();
         for number in 0..CALLERS {
             let path = at(&mounted, format!("f{number}"));
             scope.spawn(move || stat(&path).unwrap());
@@ -85,6 +87,7 @@ fn a_server_of_four_threads_serves_four_calls_at_a_time() {
         return;
     };
     thread::scope(|scope| {
+        let _releasing = mounted.releasing();
         for number in 0..9 {
             let path = at(&mounted, format!("f{number}"));
             scope.spawn(move || stat(&path).unwrap());

@@ -125,23 +125,86 @@ fn a_stat_fails_at_the_first_call_or_from_what_is_remembered() {
 }
 
 #[test]
-fn a_name_that_the_kernel_knows_is_looked_up_twice_if_it_fails() {
+fn a_look_up_that_fails_is_made_as_often_as_the_description_of_rules_says() {
     let Some(mounted) = mount(ten_files()) else {
         return;
     };
-    let seen = |errno, times| {
-        let rule = Rule::on(Operation::Lookup)
-            .path("d")
-            .times(times)
-            .errno(errno);
+    let lookups = |name: &str, errno| {
+        let path = at(&mounted, name);
+        let rule = Rule::on(Operation::Lookup).path(name).errno(errno);
         mounted.set_rules(vec![rule]).unwrap();
-        stat(&at(&mounted, "d")).is_err()
+        assert_eq!(super::errno(stat(&path)), Some(errno));
+        mounted.set_rules(Vec::new()).unwrap();
+        mounted.take_injected().len()
     };
-    assert!(seen(libc::EIO, 1));
-    let _known = open(&at(&mounted, "d")).unwrap();
-    assert!(!seen(libc::EIO, 1));
-    assert!(seen(libc::EIO, 2));
-    assert!(seen(libc::EINTR, 1));
+    // Never seen before.
+    assert_eq!(lookups("d/f0", libc::EIO), 1);
+    assert_eq!(lookups("d/f0", libc::EINTR), 1);
+    assert_eq!(lookups("d/f0", libc::ESTALE), 2);
+    // Remembered, because it is open.
+    let _open = open(&at(&mounted, "d")).unwrap();
+    assert_eq!(lookups("d", libc::EINTR), 1);
+    assert_eq!(lookups("d", libc::EIO), 2);
+}
+
+#[test]
+fn a_rule_for_attributes_or_openings_fails_exactly_so_many_system_calls() {
+    let Some(mounted) = mount(ten_files()) else {
+        return;
+    };
+    // The second number is how often the kernel tries.
+    for (number, tries) in [
+        (libc::EIO, 1),
+        (libc::EINTR, 1),
+        (libc::EAGAIN, 1),
+        (libc::ESTALE, 2),
+    ] {
+        let rule = |operation| Rule::on(operation).path("d").times(3 * tries).errno(number);
+        mounted
+            .set_rules(vec![rule(Operation::Getattr), rule(Operation::Opendir)])
+            .unwrap();
+        let stats = (0..6).map(|_| errno(stat(&at(&mounted, "d"))));
+        let number = Some(number);
+        assert_eq!(
+            stats.collect::<Vec<_>>(),
+            [number, number, number, None, None, None]
+        );
+        let opened = (0..6).map(|_| errno(open(&at(&mounted, "d"))));
+        assert_eq!(
+            opened.collect::<Vec<_>>(),
+            [number, number, number, None, None, None]
+        );
+    }
+}
+
+#[test]
+fn a_pattern_selects_by_whole_paths() {
+    let tree = Tree::new()
+        .file("a/b/c", 0)
+        .file("a/c", 0)
+        .file("c", 0)
+        .file("a/bc", 0);
+    let Some(mounted) = mount(TestFs::generated(tree)) else {
+        return;
+    };
+    let failing = |rule: Rule| {
+        mounted.set_rules(vec![rule.errno(libc::EIO)]).unwrap();
+        let mut paths = vec!["", "a", "a/b", "a/b/c", "a/bc", "a/c", "c"];
+        // Not by their paths: a directory on the way would fail first.
+        paths.retain(|path| {
+            let at = at(&mounted, path);
+            stat(&at).is_err() && at.parent().is_none_or(|parent| stat(parent).is_ok())
+        });
+        paths
+    };
+    let rule = || Rule::on(Operation::Getattr);
+    assert_eq!(failing(rule().path_glob("**/c")), ["a/b/c", "a/c", "c"]);
+    assert_eq!(failing(rule().path_glob("a/*c")), ["a/bc", "a/c"]);
+    assert_eq!(failing(rule().path_glob("*")), ["a", "c"]);
+    assert_eq!(failing(rule().path_glob("*/b/**")), ["a/b/c"]);
+    assert_eq!(failing(rule().path("a/c")), ["a/c"]);
+    assert_eq!(failing(rule().path("")), [""]);
+    assert!(failing(rule().path("b/c")).is_empty());
 }
 
 #[test]
@@ -209,6 +272,19 @@ fn a_rule_can_begin_late_and_end_early() {
         failing,
         [false, false, true, true, true, false, false, false]
     );
+}
+
+#[test]
+fn of_several_errors_the_first_is_made_while_it_lasts() {
+    let rule = || Rule::on(Operation::Getattr).path("d/f0");
+    let fs = ten_files()
+        .rule(rule().times(2).errno(libc::EIO))
+        .rule(rule().errno(libc::EPERM));
+    let Some(mounted) = mount(fs) else { return };
+    let seen: Vec<_> = (0..4)
+        .map(|_| errno(stat(&at(&mounted, "d/f0"))).unwrap())
+        .collect();
+    assert_eq!(seen, [libc::EIO, libc::EIO, libc::EPERM, libc::EPERM]);
 }
 
 #[test]

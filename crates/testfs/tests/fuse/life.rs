@@ -1,10 +1,13 @@
 //! A mount comes, is aborted, and goes, whatever is under way.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::thread;
 
-use statline_testfs::fuse::{Operation, Operations, Rule, Shape, TestFs, Tree, can_mount};
+use rustix::mount::{UnmountFlags, unmount};
+use statline_testfs::fuse::{Operation, Operations, Rule, Shape, TestFs, Tree, can_mount, skipped};
 
-use super::{LONG, at, errno, mount, open, stat};
+use super::{LONG, at, errno, eventually, mount, open, stat};
 
 fn files() -> TestFs {
     TestFs::generated(Tree::of(Shape::files(100)))
@@ -75,6 +78,7 @@ fn an_abort_ends_calls_under_way_and_to_come() {
         .matches("fusectl")
         .count();
     thread::scope(|scope| {
+        let _releasing = mounted.releasing();
         let stuck = scope.spawn(|| errno(stat(&at(&mounted, "f1"))));
         assert!(mounted.wait_until_hung(1, LONG));
         mounted.abort().unwrap();
@@ -87,6 +91,64 @@ fn an_abort_ends_calls_under_way_and_to_come() {
         .matches("fusectl")
         .count();
     assert_eq!(after, mounts);
+}
+
+/// Not a test: what [`a_process_that_waits_for_itself_can_be_killed`] kills.
+#[test]
+#[ignore = "it never ends"]
+fn hang_until_killed() {
+    let Some(mounted) = mount(files().rule(Rule::on(Operation::Lookup).hang())) else {
+        return;
+    };
+    let stuck = thread::spawn({
+        let path = at(&mounted, "f1");
+        move || stat(&path)
+    });
+    assert!(mounted.wait_until_hung(1, LONG));
+    println!("\nhangs in {}", mounted.path().display());
+    let _ = stuck.join();
+}
+
+#[test]
+fn a_process_that_waits_for_itself_can_be_killed() {
+    if skipped() {
+        return;
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "life::hang_until_killed",
+            "--ignored",
+            "--nocapture",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let path = lines.find_map(|line| Some(line.strip_prefix("hangs in ")?.to_owned()));
+    child.kill().unwrap();
+    let ended = eventually(|| child.try_wait().unwrap().is_some());
+    let path = path.unwrap();
+    unmount(&path, UnmountFlags::FORCE | UnmountFlags::DETACH).unwrap();
+    std::fs::remove_dir(path).unwrap();
+    assert!(ended, "it is dead and waits");
+}
+
+#[test]
+fn files_of_the_file_system_are_not_among_those_of_the_process() {
+    let Some(mounted) = mount(TestFs::passthrough(env!("CARGO_MANIFEST_DIR"))) else {
+        return;
+    };
+    stat(&at(&mounted, "src")).unwrap();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        // That of the listing itself is gone.
+        let Ok(target) = std::fs::read_link(entry.unwrap().path()) else {
+            continue;
+        };
+        assert_ne!(target.to_str(), Some("/dev/fuse"));
+    }
 }
 
 #[test]

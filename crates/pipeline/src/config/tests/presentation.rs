@@ -129,9 +129,15 @@ fn a_long_line_is_shown_in_part() {
 
 #[test]
 fn a_long_name_does_not_drown_its_message() {
-    let report = report(&format!("[{}]\n", "x".repeat(100_000)));
+    let report = report(&format!("[{}]\n", "x".repeat(60_000)));
     assert!(report.len() < 1500, "{report}");
     assert!(report.contains("x…: unknown table \"xxx"), "{report}");
+}
+
+#[test]
+fn characters_without_width_do_not_flood_the_terminal() {
+    let report = report(&format!("a = \"{}\"\n", "e\u{301}\u{200b}".repeat(10_000)));
+    assert!(report.len() < 1500, "{report}");
 }
 
 #[test]

@@ -1,16 +1,28 @@
 //! What holds for any text.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use proptest::prelude::*;
 
 use super::{environment, load};
-use crate::config::{Problems, describe};
+use crate::config::{Problems, describe, read_limited};
 
 proptest! {
     #[test]
     fn no_text_panics(text in r"\PC{0,80}") {
         let _ = load(&text, &[]).1.render(true);
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.write_all(&bytes).expect("room for it");
+        match read_limited(file.path()) {
+            Ok(text) => drop(load(&text, &[]).1.render(true)),
+            Err(error) => prop_assert!(error.to_string().ends_with("not UTF-8 text")),
+        }
+        let _ = load(&String::from_utf8_lossy(&bytes), &[]).1.render(true);
     }
 
     #[test]

@@ -231,7 +231,7 @@ fn other_formats() {
 #[test]
 fn at_most_twenty_lines_and_soon() {
     let start = std::time::Instant::now();
-    let report = report(&"x\n".repeat(500_000));
+    let report = report(&"x\n".repeat(90_000));
     assert_eq!(report.matches("error:").count(), 20);
     assert!(start.elapsed() < std::time::Duration::from_secs(5));
 }
@@ -262,4 +262,24 @@ fn too_large() {
     error: job.toml: larger than 1 MiB, so this is not a job file
     1 error in job.toml
     ");
+}
+
+#[test]
+fn too_much() {
+    assert_snapshot!(report(&format!("a = [\n{}]", "1,\n".repeat(100_000))), @r"
+    error: job.toml:49152:2: more than 98304 keys, values and signs, so this is not a job
+    49152 | 1,
+          |  ^
+    1 error in job.toml
+    ");
+}
+
+#[test]
+fn too_long() {
+    let report = report(&format!("[stages.walk]\npath = '{}'\n", "x".repeat(65_536)));
+    assert!(
+        report.starts_with("error: job.toml:2:8: this is longer than 64 KiB\n"),
+        "{report}"
+    );
+    assert!(report.len() < 500, "{report}");
 }

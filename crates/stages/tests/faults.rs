@@ -1,0 +1,411 @@
+//! `enumerate` and `stat` over a file system that fails, lies and hangs: each entry ends as a record, an error that names
+//! it, a place below a directory that has failed, or one on the `vanished` count.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use statline_pipeline::testing::Collected;
+use statline_pipeline::{Builder, ErrorRecord, Outcome, Period, PipelineSettings, RunReport};
+use statline_stages::{
+    BackendSetting, DirectoryStatus, Enumerate, EnumerateConfig, RecordBatch, Rows, Stat,
+    StatConfig,
+};
+use statline_testfs::fuse::{
+    Cookies, Kind, Operation, Operations, Rule, Shape, Shown, TestFs, Tree,
+};
+
+const EIO: i32 = 5;
+const EAGAIN: i32 = 11;
+const EINTR: i32 = 4;
+const ESTALE: i32 = 116;
+
+/// `a/{1,2,3}`, `b/{1,2}`, `b/c/1`, `top`.
+fn tree() -> Tree {
+    let files = ["a/1", "a/2", "a/3", "b/1", "b/2", "b/c/1", "top"];
+    files
+        .iter()
+        .fold(Tree::new(), |tree, path| tree.file(path, 7))
+}
+
+const ALL: [&str; 11] = [
+    "", "a", "a/1", "a/2", "a/3", "b", "b/1", "b/2", "b/c", "b/c/1", "top",
+];
+
+struct Scanned {
+    report: RunReport,
+    /// Relative to the root.
+    rows: Vec<String>,
+    /// Operation, code and path of each.
+    errors: Vec<(String, String, String)>,
+    failed: BTreeSet<String>,
+}
+
+impl Scanned {
+    fn counter(&self, stage: &str, name: &str) -> u64 {
+        self.report.stage(stage).unwrap().counters[name]
+    }
+
+    /// Whether the rows are all but these.
+    fn has_all_but(&self, missing: &[&str]) {
+        let expected: Vec<&str> = ALL
+            .into_iter()
+            .filter(|path| !missing.contains(path))
+            .collect();
+        assert_eq!(self.rows, expected, "{:?}", self.errors);
+    }
+}
+
+/// For what hangs. Where nothing does, a busy machine must not be taken for that.
+fn impatient() -> PipelineSettings {
+    let mut settings = PipelineSettings::default();
+    settings.stall_after = Period::new(Duration::from_secs(1));
+    settings.stall_timeout = Period::new(Duration::from_secs(4));
+    settings
+}
+
+fn scan(root: &Path, backend: BackendSetting) -> Scanned {
+    scan_with(root, backend, PipelineSettings::default(), |_| {})
+}
+
+fn scan_with(
+    root: &Path,
+    backend: BackendSetting,
+    settings: PipelineSettings,
+    change: impl FnOnce(&mut EnumerateConfig),
+) -> Scanned {
+    let (records, errors) = (
+        Collected::<RecordBatch>::new(),
+        Collected::<ErrorRecord>::new(),
+    );
+    let mut job = Builder::new("scan").with_settings(settings);
+    let mut walk = EnumerateConfig::new([root]);
+    walk.backend = backend;
+    change(&mut walk);
+    let walk = job.stage("walk", Enumerate, walk).threads(2).done();
+    let stat = StatConfig {
+        backend,
+        ..StatConfig::default()
+    };
+    let meta = job.stage("meta", Stat, stat).reads(&walk).threads(2).done();
+    let _ = job.sink("records", records.clone()).reads(&meta);
+    let _ = job
+        .sink("errors", errors.clone())
+        .reads(walk.port("errors"))
+        .reads(meta.port("errors"));
+    let report = job.build().unwrap().run();
+    let relative = |path: &[u8]| {
+        let path = path
+            .strip_prefix(root.as_os_str().as_encoded_bytes())
+            .unwrap();
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        path.escape_ascii().to_string()
+    };
+    let batches = records.items();
+    let mut rows: Vec<String> = batches
+        .iter()
+        .flat_map(Rows::rows)
+        .map(|row| relative(&row.path_bytes()))
+        .collect();
+    rows.sort();
+    let failed = batches
+        .iter()
+        .flat_map(Rows::ends)
+        .filter(|end| end.status == DirectoryStatus::Failed)
+        .map(|end| relative(&end.directory.path_bytes()))
+        .collect();
+    let mut errors: Vec<(String, String, String)> = errors
+        .items()
+        .iter()
+        .map(|error| {
+            let path = relative(&error.subject);
+            (error.operation.to_owned(), error.code.to_string(), path)
+        })
+        .collect();
+    errors.sort();
+    Scanned {
+        report,
+        rows,
+        errors,
+        failed,
+    }
+}
+
+fn error(operation: &str, code: &str, path: &str) -> (String, String, String) {
+    (operation.to_owned(), code.to_owned(), path.to_owned())
+}
+
+const BACKENDS: [BackendSetting; 2] = [BackendSetting::Statx, BackendSetting::Fstatat];
+
+#[test]
+fn what_cannot_be_read_is_named_and_everything_else_is_there() {
+    let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    for backend in BACKENDS {
+        let all = scan(mounted.path(), backend);
+        assert_eq!(all.report.outcome, Outcome::Complete, "{mounted}");
+        all.has_all_but(&[]);
+
+        let rule = Rule::on(Operations::STAT).path("a/2").errno(EIO);
+        mounted.set_rules(vec![rule]).unwrap();
+        let scanned = scan(mounted.path(), backend);
+        assert_eq!(scanned.report.outcome, Outcome::Incomplete);
+        scanned.has_all_but(&["a/2"]);
+        assert_eq!(scanned.errors, [error("stat", "EIO", "a/2")]);
+
+        let rule = Rule::on(Operation::Opendir).path("b").errno(EIO);
+        mounted.set_rules(vec![rule]).unwrap();
+        let scanned = scan(mounted.path(), backend);
+        scanned.has_all_but(&["b/1", "b/2", "b/c", "b/c/1"]);
+        assert_eq!(scanned.errors, [error("open", "EIO", "b")]);
+        assert_eq!(scanned.failed, BTreeSet::from(["b".to_owned()]));
+
+        let rule = Rule::on(Operation::Readdir)
+            .path("a")
+            .at_offset(2)
+            .errno(EIO);
+        mounted.set_rules(vec![rule]).unwrap();
+        let scanned = scan(mounted.path(), backend);
+        assert_eq!(scanned.errors, [error("list", "EIO", "a")]);
+        assert_eq!(scanned.failed, BTreeSet::from(["a".to_owned()]));
+        assert!(scanned.rows.iter().any(|row| row == "b/c/1"));
+        mounted.set_rules(Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn calls_that_fail_for_a_moment_are_made_again() {
+    let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    for backend in BACKENDS {
+        for errno in [EINTR, EAGAIN, ESTALE] {
+            for path in ["a/2", "b/c/1"] {
+                let rule = Rule::on(Operations::STAT).path(path).times(2).errno(errno);
+                mounted.set_rules(vec![rule]).unwrap();
+                let scanned = scan(mounted.path(), backend);
+                assert_eq!(scanned.errors, [], "{backend:?} {errno} {path}\n{mounted}");
+                scanned.has_all_but(&[]);
+                assert_eq!(scanned.report.outcome, Outcome::Complete);
+            }
+        }
+        for errno in [EINTR, EAGAIN] {
+            let rule = Rule::on(Operation::Opendir).path("b").times(2).errno(errno);
+            mounted.set_rules(vec![rule]).unwrap();
+            scan(mounted.path(), backend).has_all_but(&[]);
+        }
+        mounted.set_rules(Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn entries_that_are_gone_are_counted_and_no_error() {
+    let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    for backend in BACKENDS {
+        let gone = |path| Rule::on(Operation::Lookup).path(path).errno(2);
+        mounted.set_rules(vec![gone("a/2"), gone("b/c")]).unwrap();
+        let scanned = scan(mounted.path(), backend);
+        assert_eq!(
+            scanned.report.outcome,
+            Outcome::Complete,
+            "{:?}",
+            scanned.errors
+        );
+        scanned.has_all_but(&["a/2", "b/c", "b/c/1"]);
+        assert_eq!(scanned.counter("meta", "vanished"), 2);
+        assert_eq!(scanned.counter("walk", "vanished_directories"), 1);
+        mounted.set_rules(Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn what_is_not_what_it_was_listed_as_is_recorded_as_it_is_and_named_if_nobody_looked_into_it() {
+    let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    for backend in BACKENDS {
+        let rule = Rule::on(Operation::Readdir)
+            .path("b/c")
+            .shows(Shown::new().kind(Kind::File));
+        mounted.set_rules(vec![rule]).unwrap();
+        let scanned = scan(mounted.path(), backend);
+        assert_eq!(
+            scanned.errors,
+            [error("stat", "KIND_CHANGED", "b/c")],
+            "{mounted}"
+        );
+        scanned.has_all_but(&["b/c/1"]);
+
+        let rule = Rule::on(Operation::Readdir)
+            .path("a/1")
+            .shows(Shown::new().kind(Kind::Directory));
+        mounted.set_rules(vec![rule]).unwrap();
+        let scanned = scan(mounted.path(), backend);
+        assert_eq!(
+            scanned.errors,
+            [error("open", "ENOTDIR", "a/1")],
+            "{mounted}"
+        );
+        scanned.has_all_but(&[]);
+        mounted.set_rules(Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn directories_that_list_for_ever_are_given_up() {
+    let tree = tree()
+        .shape("large", Shape::files(5000))
+        .shape("endless", Shape::endless());
+    let Some(mounted) = TestFs::generated(tree).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    for backend in BACKENDS {
+        for cookies in [
+            Cookies::Stuck { from: 3 },
+            Cookies::Cycle {
+                start: 2,
+                length: 3000,
+            },
+        ] {
+            let rule = Rule::on(Operation::Readdir).path("large").cookies(cookies);
+            mounted.set_rules(vec![rule]).unwrap();
+            let scanned = scan_with(
+                mounted.path(),
+                backend,
+                PipelineSettings::default(),
+                |walk| {
+                    walk.exclude = vec!["/endless".to_owned()];
+                },
+            );
+            assert_eq!(
+                scanned.errors,
+                [error("list", "READDIR_LOOP", "large")],
+                "{backend:?} {cookies:?}"
+            );
+        }
+        mounted.set_rules(Vec::new()).unwrap();
+        let scanned = scan_with(
+            mounted.path(),
+            backend,
+            PipelineSettings::default(),
+            |walk| {
+                walk.max_entries_per_directory = Some(20_000);
+            },
+        );
+        assert_eq!(
+            scanned.errors,
+            [error("list", "TOO_MANY_ENTRIES", "endless")]
+        );
+        assert!(scanned.rows.iter().any(|row| row == "b/c/1"));
+    }
+}
+
+#[test]
+fn one_thing_that_hangs_is_given_up_and_everything_else_is_there() {
+    let hangs: [(Rule, &str, &str, &[&str]); 4] = [
+        (
+            Rule::on(Operations::STAT).path("a/2"),
+            "stat",
+            "a/2",
+            &["a/2"],
+        ),
+        (
+            Rule::on(Operation::Opendir).path("b/c"),
+            "open",
+            "b/c",
+            &["b/c/1"],
+        ),
+        (
+            Rule::on(Operation::Readdir).path("b"),
+            "list",
+            "b",
+            &["b/1", "b/2", "b/c", "b/c/1"],
+        ),
+        (
+            // The directory can't even be looked up.
+            Rule::on(Operations::STAT).path("b/c"),
+            "open",
+            "b/c",
+            &["b/c", "b/c/1"],
+        ),
+    ];
+    for backend in BACKENDS {
+        for (rule, operation, path, missing) in &hangs {
+            let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+                return;
+            };
+            mounted.set_rules(vec![rule.clone().hang()]).unwrap();
+            let scanned = scan_with(mounted.path(), backend, impatient(), |_| {});
+            scanned.has_all_but(missing);
+            assert_eq!(scanned.report.outcome, Outcome::Incomplete);
+            let expected = error(operation, "STALLED", path);
+            assert!(scanned.errors.contains(&expected), "{:?}", scanned.errors);
+            let stall = &scanned.report.stalls[0];
+            let subject = format!("{}/{path}", mounted.path().display());
+            assert!(
+                scanned
+                    .report
+                    .stalls
+                    .iter()
+                    .any(|stall| stall.subject == subject)
+            );
+            assert!(stall.given_up && stall.thread_left, "{stall:?}");
+        }
+    }
+}
+
+#[test]
+fn when_everything_hangs_below_the_root_the_run_ends_in_time_and_says_so() {
+    for backend in BACKENDS {
+        let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+            return;
+        };
+        let rule = Rule::on(Operations::ALL).path_glob("?*/**").hang();
+        let also = Rule::on(Operations::ALL).path_glob("?*").hang();
+        mounted.set_rules(vec![rule, also]).unwrap();
+        let began = std::time::Instant::now();
+        let scanned = scan_with(mounted.path(), backend, impatient(), |_| {});
+        assert!(
+            began.elapsed() < Duration::from_secs(7),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_eq!(scanned.report.outcome, Outcome::Incomplete);
+        assert_eq!(scanned.rows, [""]);
+        for path in ["a", "b", "top"] {
+            assert!(scanned.errors.iter().any(|error| error.2 == path), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_root_that_hangs_is_an_error_of_its_own_and_the_others_are_scanned() {
+    let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    let Some(hanging) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    hanging
+        .set_rules(vec![Rule::on(Operations::ALL).hang()])
+        .unwrap();
+    let records = Collected::<RecordBatch>::new();
+    let mut job = Builder::new("scan").with_settings(impatient());
+    let walk = EnumerateConfig::new([hanging.path(), mounted.path()]);
+    let walk = job.stage("walk", Enumerate, walk).done();
+    let meta = job
+        .stage("meta", Stat, StatConfig::default())
+        .reads(&walk)
+        .done();
+    let _ = job.sink("records", records.clone()).reads(&meta);
+    let report = job.build().unwrap().run();
+    assert_eq!(report.outcome, Outcome::Incomplete, "{:?}", report.cause);
+    let rows: usize = records.items().iter().map(RecordBatch::len).sum();
+    assert_eq!(rows, ALL.len());
+    assert_eq!(report.stage("walk").unwrap().errors[0].code, "STALLED");
+}
