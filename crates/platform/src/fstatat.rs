@@ -1,4 +1,4 @@
-//! The backend of any Unix: `readdir(3)` and `fstatat(2)`.
+//! The backend of any Unix: `readdir(3)` and `fstatat(2)`, on Linux `getdents64(2)` instead of the former.
 //!
 //! What Linux uses where `statx` is missing or forbidden, and the yardstick that the other backends
 //! are tested against.
@@ -10,17 +10,17 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 
 #[cfg(not(target_os = "linux"))]
-use libc::{fstat, fstatat, readdir, stat};
+use libc::{fstat, fstatat, stat};
 #[cfg(target_os = "linux")]
-use libc::{fstat64 as fstat, fstatat64 as fstatat, readdir64 as readdir, stat64 as stat};
+use libc::{fstat64 as fstat, fstatat64 as fstatat, stat64 as stat};
 
-use crate::dirent::kind_of_type;
+#[cfg(target_os = "linux")]
+use crate::getdents as listing;
+#[cfg(not(target_os = "linux"))]
+use crate::readdir as listing;
 use crate::relative;
-use crate::sys::{errno_location, retry};
-use crate::{Backend, Entries, Fault, Fields, Handle, Identity, Kind, Metadata, Name, Timestamp};
-
-/// How many names one call returns. The C library reads some 32 KiB at a time, about as many.
-const CHUNK: usize = 1024;
+use crate::sys::retry;
+use crate::{Backend, Entries, Fields, Handle, Identity, Kind, Metadata, Name, Timestamp};
 
 /// The backend. See the head of this file.
 #[derive(Debug)]
@@ -171,66 +171,11 @@ impl Backend for Fstatat {
     }
 
     fn rewind(&self, directory: &Handle) -> io::Result<()> {
-        directory.advance.rewind();
-        directory.with_stream(|stream| {
-            // SAFETY: the stream is open, and its mutex is held.
-            unsafe { libc::rewinddir(stream.as_ptr()) };
-            Ok(())
-        })
+        listing::rewind(directory)
     }
 
     fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool> {
-        directory.with_stream(|stream| {
-            #[cfg(target_os = "linux")]
-            let mut position = None;
-            for _ in 0..CHUNK {
-                let mut entry = std::ptr::null_mut();
-                // Only a cleared `errno` tells the end of a directory from an error.
-                // SAFETY: `errno` is the thread's own. The stream is open, and its mutex is held.
-                retry(|| unsafe {
-                    *errno_location() = 0;
-                    entry = readdir(stream.as_ptr());
-                    if entry.is_null() && *errno_location() != 0 {
-                        -1
-                    } else {
-                        0
-                    }
-                })?;
-                if entry.is_null() {
-                    // The C library takes ENOENT, which is what Linux answers of a removed
-                    // directory, for the end of any; so the end has to be confirmed.
-                    #[cfg(target_os = "linux")]
-                    return crate::statx::read_chunk(directory, out);
-                    #[cfg(not(target_os = "linux"))]
-                    return Ok(false);
-                }
-                // SAFETY: the entry is valid until the next call on the stream. Its name is a C
-                // string, shorter or longer than the array that the type declares; so no reference
-                // to the array or to the whole entry is made.
-                let (name, kind, inode) = unsafe {
-                    let name = CStr::from_ptr((&raw const (*entry).d_name).cast());
-                    #[cfg(not(target_os = "freebsd"))]
-                    let inode = (*entry).d_ino;
-                    #[cfg(target_os = "freebsd")]
-                    let inode = (*entry).d_fileno;
-                    (name.to_bytes(), kind_of_type((*entry).d_type), inode)
-                };
-                #[cfg(target_os = "linux")]
-                // SAFETY: as above.
-                position.replace(unsafe { (*entry).d_off });
-                if name.is_empty() || name.contains(&b'/') {
-                    return Err(Fault::Malformed.into());
-                }
-                if name != b"." && name != b".." {
-                    out.push(name, kind, inode);
-                }
-            }
-            #[cfg(target_os = "linux")]
-            if position.is_some_and(|position| directory.advance.circles(position)) {
-                return Err(Fault::ReaddirLoop.into());
-            }
-            Ok(true)
-        })
+        listing::read_chunk(directory, out)
     }
 
     fn stat(

@@ -23,6 +23,8 @@ mod fields;
 mod filesystem;
 #[cfg(unix)]
 mod fstatat;
+#[cfg(target_os = "linux")]
+mod getdents;
 #[cfg_attr(unix, path = "handle/unix.rs")]
 #[cfg_attr(not(unix), path = "handle/none.rs")]
 mod handle;
@@ -30,6 +32,8 @@ mod handles;
 mod kind;
 mod metadata;
 mod name;
+#[cfg(all(unix, not(target_os = "linux")))]
+mod readdir;
 #[cfg(unix)]
 mod relative;
 mod rlimit;

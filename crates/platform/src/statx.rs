@@ -4,7 +4,6 @@
 //! This is the hot path of the whole program: between the kernel's buffers and [`Entries`] or
 //! [`Metadata`] there is one copy, and no allocation per entry.
 
-use std::cell::RefCell;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -13,18 +12,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::sys::retry;
-use crate::{Backend, Entries, Fault, Fields, Handle, Identity, Kind, Metadata, Name, Timestamp};
-use crate::{dirent, fstatat, relative};
-
-/// How much the kernel may return for one call of `getdents64`. Beyond this, size hardly matters on
-/// local file systems (measured from 4 KiB to 1 MiB: 3 %); FUSE makes fewer requests with it than
-/// with a page.
-const BUFFER_WORDS: usize = 32 * 1024 / size_of::<u64>();
-
-thread_local! {
-    /// Words, because the kernel aligns its records to 8 bytes.
-    static BUFFER: RefCell<Box<[u64]>> = RefCell::new(vec![0; BUFFER_WORDS].into_boxed_slice());
-}
+use crate::{Backend, Entries, Fields, Handle, Identity, Kind, Metadata, Name, Timestamp};
+use crate::{fstatat, getdents, relative};
 
 // The mask of `statx` is the lower part of `Fields`.
 const MASK: u32 = (1 << 13) - 1;
@@ -195,36 +184,6 @@ fn to_metadata(statx: &libc::statx, fields: Fields) -> Metadata {
     metadata
 }
 
-/// Appends what one call of `getdents64` gives, and says whether there may be more.
-pub(crate) fn read_chunk(directory: &Handle, out: &mut Entries) -> io::Result<bool> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let bytes = size_of_val::<[u64]>(buffer);
-        let filled = retry(|| {
-            // SAFETY: the buffer has as many bytes as we say.
-            let result = unsafe {
-                libc::syscall(
-                    libc::SYS_getdents64,
-                    directory.raw(),
-                    buffer.as_mut_ptr(),
-                    bytes,
-                )
-            };
-            result as isize
-        })?;
-        // SAFETY: words are bytes, all of them were initialised, and the kernel filled no more
-        // of them than there are.
-        let filled = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), filled) };
-        let Some(position) = dirent::parse_dirents(filled, out).map_err(|_| Fault::Malformed)?
-        else {
-            return Ok(false);
-        };
-        match directory.advance.circles(position) {
-            true => Err(Fault::ReaddirLoop.into()),
-            false => Ok(true),
-        }
-    })
-}
-
 impl Statx {
     /// Whether `error` says that there is no `statx`, rather than something about an entry.
     #[cold]
@@ -261,13 +220,11 @@ impl Backend for Statx {
     }
 
     fn rewind(&self, directory: &Handle) -> io::Result<()> {
-        directory.advance.rewind();
-        // SAFETY: moves the position of an open descriptor, touches no memory.
-        retry(|| unsafe { libc::lseek64(directory.raw(), 0, libc::SEEK_SET) as isize }).map(drop)
+        getdents::rewind(directory)
     }
 
     fn read_names(&self, directory: &Handle, out: &mut Entries) -> io::Result<bool> {
-        read_chunk(directory, out)
+        getdents::read_chunk(directory, out)
     }
 
     fn finish_listing(&self, directory: &Handle) -> bool {
@@ -304,7 +261,7 @@ impl Backend for Statx {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::NameBuf;
+    use crate::{Fault, NameBuf};
 
     /// Makes the kernel refuse `statx` with `errno`, for the calling thread alone and for good.
     fn forbid_statx(errno: i32) -> io::Result<()> {

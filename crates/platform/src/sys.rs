@@ -25,6 +25,7 @@ pub(crate) fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
 }
 
 /// Where the calling thread's `errno` is.
+#[cfg(any(test, not(target_os = "linux")))]
 pub(crate) fn errno_location() -> *mut i32 {
     #[cfg(target_os = "linux")]
     // SAFETY: takes nothing and only returns an address.

@@ -43,6 +43,7 @@ mod row_input;
 mod run_start;
 mod sort;
 mod sort_key;
+mod stale;
 mod stat;
 mod stat_ahead;
 mod stat_cache;

@@ -17,6 +17,7 @@ use crate::admission::Admission;
 use crate::descent::Descent;
 use crate::enumerate::Scan;
 use crate::frontier::Siblings;
+use crate::stale::{STALE_REPETITIONS, is_stale};
 
 /// What was sent of a directory.
 #[derive(Clone, Copy, Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Reading {
     sent: Sent,
     /// The names last listed, until they are handed on.
     chunk: Arc<Entries>,
+    /// How often it was opened anew because its server had forgotten it.
+    reopened: u32,
     /// How the listing of the chunk ended: whether there is more.
     more: io::Result<bool>,
     /// Those of the chunk that are not handed on: excluded, vanished, or with an error record of their own.
@@ -76,6 +79,7 @@ impl Reading {
             prefix,
             listing: None,
             sent: Sent::default(),
+            reopened: 0,
             chunk: Arc::new(std::mem::take(&mut worker.spare)),
             more: Ok(true),
             dropped: Vec::new(),
@@ -224,6 +228,17 @@ impl Reading {
             let more = listing.read(&mut chunk);
             (listing, chunk, more)
         })?;
+        // Nothing was read of it, so it may begin anew; later nobody knows where in another listing this one was.
+        if more.as_ref().is_err_and(is_stale)
+            && reading.sent.entries == 0
+            && chunk.is_empty()
+            && reading.reopened < STALE_REPETITIONS
+        {
+            reading.reopened += 1;
+            listing.retire();
+            reading.step = Step::Open;
+            return Ok(Some(reading));
+        }
         reading.listing = Some(listing);
         reading.more = more;
         reading.chunk = Arc::new(chunk);
@@ -381,7 +396,7 @@ impl Reading {
         }
     }
 
-    fn complete(mut self: Box<Self>, worker: &mut Descent) -> Result<(), StageError> {
+    fn complete(mut self, worker: &mut Descent) -> Result<(), StageError> {
         let sent = self.sent;
         worker.scan.fetched.add(sent.fetched);
         if let Some(listing) = self.listing.take() {
@@ -397,7 +412,7 @@ impl Reading {
     }
 
     fn fail(
-        mut self: Box<Self>,
+        mut self,
         worker: &mut Descent,
         operation: &'static str,
         error: &io::Error,

@@ -23,6 +23,7 @@ use statline_platform::{
 use crate::directories::{BackendSetting, Directories, Errand, Wish, backend};
 use crate::error_codes;
 use crate::fields::StatFields;
+use crate::stale::{STALE_REPETITIONS, is_stale};
 use crate::{EntryBatch, RecordBatch};
 
 /// Options of `stat`.
@@ -681,17 +682,31 @@ impl Fetching {
         links: &[u32],
         pulse: &Pulse,
     ) -> Vec<(u32, io::Result<Vec<u8>>)> {
-        let pinned = self.pin(directory, pulse);
+        let mut pinned = self.pin(directory, pulse);
         let mut done = 0;
         let read = links.iter().map(|&entry| {
             let name = batch.entries().name(entry as usize);
-            let target = match &pinned {
-                Ok(pinned) => {
-                    let mut target = Vec::new();
-                    let read = self.backend.read_link(pinned, name, &mut target);
-                    read.map(|()| target)
+            let mut repetitions = 0;
+            let target = loop {
+                let read = match &pinned {
+                    Ok(pinned) => {
+                        let mut target = Vec::new();
+                        let read = self.backend.read_link(pinned, name, &mut target);
+                        read.map(|()| target)
+                    }
+                    Err(error) => break Err(copy_of(error)),
+                };
+                match read {
+                    Err(error) if is_stale(&error) && repetitions < STALE_REPETITIONS => {
+                        repetitions += 1;
+                        let stale = std::mem::replace(&mut pinned, Err(error));
+                        stale
+                            .into_iter()
+                            .for_each(|stale| self.directories.handles.discard(stale));
+                        pinned = self.pin(directory, pulse);
+                    }
+                    read => break read,
                 }
-                Err(error) => Err(copy_of(error)),
             };
             done += 1;
             pulse.done(done);
@@ -699,13 +714,6 @@ impl Fetching {
         });
         read.collect()
     }
-}
-
-/// How often a directory is found anew for one entry.
-const STALE_REPETITIONS: u32 = 3;
-
-fn is_stale(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::StaleNetworkFileHandle && Fault::of(error).is_none()
 }
 
 /// The same error once more, for each of several entries.

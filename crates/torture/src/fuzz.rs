@@ -2,8 +2,8 @@
 //!
 //! Mutations of a corpus go through the parser of `getdents64` and through the loader of jobs. The parser is held
 //! against one that is written here, for speed's sake without care; the loader must refuse or accept, soon, and never
-//! panic. The corpus is `fuzz/corpus`, where there is one, and what is made here. A case is one execution; the numbers
-//! of cases count batches of a thousand.
+//! panic. The corpus is `fuzz/seeds` and what is made here. A case is one execution; the numbers of cases count batches
+//! of a thousand.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -53,7 +53,7 @@ pub(crate) fn run(suite: &Suite) -> Result<(), Broken> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let directories = Corpus::new("dirents", directories());
-    let jobs = Corpus::new("jobs", jobs());
+    let jobs = Corpus::new("job", jobs());
     let (dirent_batches, job_batches) = (suite.size(200, 20_000), suite.size(10, 1000));
     suite.share(3, |thread, threads| {
         let mine = |batch: &u64| batch % threads == thread;
@@ -82,7 +82,7 @@ struct Corpus(Vec<Vec<u8>>);
 impl Corpus {
     fn new(name: &str, mut made: Vec<Vec<u8>>) -> Corpus {
         let committed = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../fuzz/corpus")
+            .join("../../fuzz/seeds")
             .join(name);
         let mut files: Vec<_> = fs::read_dir(committed)
             .into_iter()

@@ -129,7 +129,6 @@ fn run(command: &mut Command) -> io::Result<()> {
 #[derive(Debug)]
 pub(crate) struct ControlGroup {
     path: PathBuf,
-    limit: &'static str,
     peak: &'static str,
 }
 
@@ -147,7 +146,7 @@ impl ControlGroup {
         let mut failed = io::Error::other("there is no control group of memory");
         for (above, limit, peak) in places {
             let path = Path::new(above).join(format!("statline-torture-{}", std::process::id()));
-            let group = ControlGroup { path, limit, peak };
+            let group = ControlGroup { path, peak };
             let made = fs::create_dir(&group.path)
                 .and_then(|()| fs::write(group.path.join(limit), bytes.to_string()));
             match made {
@@ -170,10 +169,6 @@ impl ControlGroup {
         // Not every kernel lets it begin anew; then it is an upper bound.
         let _ = fs::write(path, "0");
         peak
-    }
-
-    pub(crate) fn limit(&self) -> &'static str {
-        self.limit
     }
 }
 

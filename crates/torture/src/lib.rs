@@ -7,13 +7,11 @@
 //! ```
 //!
 //! Each module but the first few is one part of the suite. A part makes cases from the seed, does something bad to a
-//! scan in each, and holds what came out against what it knows to be true. What it looks at is one of six [oracles]:
-//! each is a count that must be 0. Cases run in this process where a scan's records say enough, and through the program
+//! scan in each, and holds what came out against what it knows to be true. What it looks at is one of six
+//! oracles (`oracle.rs`): each is a count that must be 0. Cases run in this process where a scan's records say enough, and through the program
 //! `statline` where exit status, signals and limits matter.
 //!
 //! One thing must stay true: what is known to be true comes from the maker of the tree, never from statline.
-//!
-//! [oracles]: oracle::Oracle
 
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]

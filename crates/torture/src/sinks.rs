@@ -298,7 +298,7 @@ fn vanished_directory(
     let arguments = ["scan", &root, "-o", &output];
     let mut running = Program::new(&field.suite.program, arguments).start()?;
     let reached = running.wait_until(PATIENCE, || mounted.hung() > 0)?;
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         fs::remove_dir_all(&place)?;
     } else {
         // Another one in its place: nothing may appear there either.

@@ -3,6 +3,8 @@
 //! Jobs of mock stages: a source, a transform, two sinks. Whatever one of them does, the run must end, name the stage
 //! that began it, and publish nothing unless it finished; and no sink may have seen anything but a prefix.
 
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +16,7 @@ use statline_pipeline::{
 };
 
 use crate::oracle::{Findings, Oracle};
-use crate::suite::{Broken, Part, Suite};
+use crate::suite::{Broken, FAMILY, Part, Suite};
 
 /// Messages that a source sends, unless something happens.
 const MESSAGES: u64 = 60;
@@ -54,6 +56,9 @@ enum Place {
 }
 
 const PLACES: [Place; 4] = [Place::Source, Place::Transform, Place::Sink, Place::Prepare];
+
+/// The number of the case that runs the schedules.
+const SCHEDULES: u64 = FAMILY;
 
 /// Messages that a queue holds.
 const CAPACITIES: [usize; 3] = [1, 2, 16];
@@ -172,7 +177,8 @@ pub(crate) fn run(suite: &Suite) -> Result<(), Broken> {
     std::panic::set_hook(Box::new(|_| {}));
     let rounds = suite.size(1, 10);
     let cases = DEEDS.len() * PLACES.len() * CAPACITIES.len() * (LAST as usize + 1) * rounds;
-    suite.share(3, |thread, threads| {
+    // They wait more than they work.
+    suite.share(8, |thread, threads| {
         for case in (0..cases as u64).filter(|case| case % threads == thread) {
             suite.case(
                 Part::Stages,
@@ -189,6 +195,40 @@ pub(crate) fn run(suite: &Suite) -> Result<(), Broken> {
         }
     });
     std::panic::set_hook(hook);
+    if suite.full && suite.wants(SCHEDULES) {
+        schedules(suite)?;
+    }
+    Ok(())
+}
+
+/// The channel code under random schedules, which is a test of `statline-pipeline` in a build of its own.
+fn schedules(suite: &Suite) -> Result<(), Broken> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
+    let status = Command::new(cargo)
+        .args([
+            "test",
+            "--quiet",
+            "--profile",
+            "schedules",
+            "-p",
+            "statline-pipeline",
+        ])
+        .args(["--lib", "schedules", "--manifest-path"])
+        .arg(manifest)
+        .env("RUSTFLAGS", "--cfg shuttle")
+        // Each schedule makes and drops large histograms, whose memory is better kept.
+        .env("MALLOC_TRIM_THRESHOLD_", "1000000000")
+        .env("MALLOC_TOP_PAD_", "33554432")
+        .stdout(Stdio::null())
+        .status()?;
+    let oracles = [Oracle::Loss, Oracle::Lie, Oracle::Bound];
+    suite.case(Part::Stages, SCHEDULES, &oracles, |findings| {
+        findings.check(Oracle::Lie, status.success(), || {
+            "a schedule of the channel code goes wrong".into()
+        });
+        Ok(())
+    });
     Ok(())
 }
 

@@ -190,6 +190,11 @@ impl Suite {
             }
             let mut tally = self.tally();
             let counted = tally.parts.entry(part).or_default();
+            if counted.cases == 0 && counted.skips.is_empty() && counted.broken.is_empty() {
+                counted
+                    .broken
+                    .push("not one case was carried out".to_owned());
+            }
             counted.took = began.elapsed();
             eprintln!(
                 "{} {} cases, {} violations, {:.1} s",

@@ -53,7 +53,7 @@ pub(crate) fn plant(random: &mut Random) -> Planted {
     }
     for _ in 0..random.below(8) {
         number += 1;
-        let above: &[u8] = *random.pick(&[&b""[..], b"branch/", b"a/b/", b"a/b/c/"]);
+        let above = random.pick::<&[u8]>(&[b"", b"branch/", b"a/b/", b"a/b/c/"]);
         tree = tree.file([above, format!("x{number}").as_bytes()].concat(), 0);
     }
     let entries: Vec<(Vec<u8>, Kind)> = tree

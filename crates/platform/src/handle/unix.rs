@@ -102,6 +102,10 @@ impl Handle {
     }
 
     /// Calls `read` with the directory's stream, which is opened if this is the first call.
+    #[cfg_attr(
+        target_os = "linux",
+        expect(dead_code, reason = "Linux lists without the C library")
+    )]
     pub(crate) fn with_stream<T>(
         &self,
         read: impl FnOnce(NonNull<libc::DIR>) -> io::Result<T>,

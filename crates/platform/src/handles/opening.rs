@@ -46,7 +46,7 @@ impl Handles {
         purpose: Purpose,
         cancelled: &dyn Fn() -> bool,
     ) -> io::Result<(Pinned, Cursor)> {
-        let mut may_be_stale = true;
+        let mut stale = 0;
         let mut starved = false;
         let mut refusals = 0;
         loop {
@@ -74,10 +74,9 @@ impl Handles {
                     drop(from);
                     self.0.give_way(std::mem::replace(&mut starved, true));
                 }
-                // The server has forgotten the directory that we started from: once more, from
-                // further up.
-                Some(Obstacle::Stale) if may_be_stale && from.is_some() => {
-                    may_be_stale = false;
+                // The server has forgotten a directory on the way: once more, from further up.
+                Some(Obstacle::Stale) if stale < STALE_REPETITIONS => {
+                    stale += 1;
                     from.into_iter().for_each(|pinned| self.discard(pinned));
                 }
                 _ => return Err(error),
@@ -288,6 +287,9 @@ impl Drop for Grants {
         }
     }
 }
+
+/// How often a directory is looked for anew that the server has forgotten.
+const STALE_REPETITIONS: u32 = 3;
 
 /// How often a lack of descriptors is believed while there are some. Now and then one was just set free; if it goes on,
 /// it is the file system that says so, of itself, and no waiting here helps.

@@ -48,7 +48,7 @@ fn only_fields_that_were_asked_for_are_filled() {
     });
 }
 
-/// The C library takes the error for the end of the directory.
+/// C libraries take the error for the end of the directory.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_is_gone_does_not_pass_for_an_empty_one() {
@@ -61,6 +61,30 @@ fn a_directory_that_is_gone_does_not_pass_for_an_empty_one() {
         let listed = backend.read_names(&gone, &mut Entries::default());
         assert_eq!(error_code(&listed.unwrap_err()), "ENOENT");
     });
+}
+
+/// Some C libraries leave them out.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_entry_without_an_inode_number_is_listed() {
+    use statline_testfs::fuse::{Operation, Rule, Shown, TestFs, Tree};
+    let tree = Tree::new().file("a", 1).file("b", 1);
+    let rule = Rule::on(Operation::Readdir)
+        .path("a")
+        .shows(Shown::new().inode(0));
+    let Some(mounted) = TestFs::generated(tree)
+        .rule(rule)
+        .mount_unless_skipped()
+        .unwrap()
+    else {
+        return;
+    };
+    for backend in crate::common::backends() {
+        let root = backend.open_root(mounted.path()).unwrap();
+        let mut entries = Entries::default();
+        while backend.read_names(&root, &mut entries).unwrap() {}
+        assert_eq!(entries.len(), 2, "{}", backend.name());
+    }
 }
 
 #[test]
