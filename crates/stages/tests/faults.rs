@@ -20,6 +20,7 @@ use statline_testfs::fuse::{
 const EIO: i32 = 5;
 const EAGAIN: i32 = 11;
 const EINTR: i32 = 4;
+const ENOENT: i32 = 2;
 const ESTALE: i32 = 116;
 
 /// `a/{1,2,3}`, `b/{1,2}`, `b/c/1`, `top`.
@@ -408,4 +409,48 @@ fn a_root_that_hangs_is_an_error_of_its_own_and_the_others_are_scanned() {
     let rows: usize = records.items().iter().map(RecordBatch::len).sum();
     assert_eq!(rows, ALL.len());
     assert_eq!(report.stage("walk").unwrap().errors[0].code, "STALLED");
+}
+
+#[test]
+fn a_directory_that_is_gone_half_way_has_failed_and_has_not_vanished() {
+    let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    for backend in BACKENDS {
+        // What is read of it by then has been sent: whoever reads on must not take the rest for gone as well.
+        let rule = Rule::on(Operation::Readdir)
+            .path("a")
+            .at_offset(3)
+            .errno(ENOENT);
+        mounted.set_rules(vec![rule]).unwrap();
+        let scanned = scan(mounted.path(), backend);
+        assert_eq!(scanned.errors, [error("list", "ENOENT", "a")], "{mounted}");
+        assert_eq!(scanned.failed, BTreeSet::from(["a".to_owned()]));
+        assert_eq!(scanned.report.outcome, Outcome::Incomplete);
+        assert!(scanned.rows.iter().any(|row| row.starts_with("a/")));
+        mounted.set_rules(Vec::new()).unwrap();
+    }
+}
+
+#[test]
+fn a_file_system_on_which_many_calls_hang_is_not_asked_any_more() {
+    const DIRECTORIES: usize = 60;
+    let tree = (0..DIRECTORIES).fold(Tree::new(), |tree, number| {
+        tree.file(format!("hangs-{number}/file"), 7)
+    });
+    let Some(mounted) = TestFs::generated(tree).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    let rule = Rule::on(Operation::Opendir).path_glob("hangs-*").hang();
+    mounted.set_rules(vec![rule]).unwrap();
+    let mut settings = impatient();
+    settings.stall_after = Period::new(Duration::from_millis(300));
+    // So that it is not because nothing moves at all that the run ends.
+    settings.stall_timeout = Period::new(Duration::from_secs(3600));
+    let scanned = scan_with(mounted.path(), BackendSetting::Auto, settings, |_| {});
+    assert_eq!(scanned.report.outcome, Outcome::Incomplete);
+    let opened = scanned.errors.iter().filter(|error| error.0 == "open");
+    assert_eq!(opened.count(), DIRECTORIES, "each is accounted for");
+    let hung = scanned.report.stalls.len();
+    assert!((16..DIRECTORIES / 2).contains(&hung), "{hung} calls hung");
 }

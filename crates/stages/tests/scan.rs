@@ -290,6 +290,22 @@ fn a_root_below_another_and_a_root_named_twice_give_no_row_twice() {
 }
 
 #[test]
+fn what_is_below_a_root_that_another_one_reaches_is_read_once() {
+    let directory = temporary();
+    small_tree(directory.path());
+    let root = directory.path();
+    // With a limit, the outer root need not reach all that is below the inner one.
+    let scanned = scan(EnumerateConfig {
+        max_depth: Some(9),
+        ..EnumerateConfig::new([root.to_owned(), root.join("a")])
+    });
+    assert_eq!(
+        scanned.below(&root.join("a")),
+        ["1", "2.log", "b", "b/3", "b/e"]
+    );
+}
+
+#[test]
 fn roots_may_be_files_links_and_relative() {
     let directory = temporary();
     small_tree(directory.path());

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::tree::{WIDE, job, wide};
-use crate::{installed, names, run_in, skipped, statline, status, stderr, succeeded};
+use crate::{installed, names, run_in, skipped, statline, status, stderr, stdout, succeeded};
 
 /// A job with two outputs: one in `good`, one in `bad`, each before or after the other.
 fn two_sinks(home: &Path, first: &str, second: &str) -> String {
@@ -177,6 +177,32 @@ fn a_file_that_cannot_be_made_durable_fails_every_output() {
         for directory in ["good", "bad"] {
             assert_eq!(names(&home.path().join(directory)), [""; 0], "{which}");
         }
+    }
+}
+
+#[test]
+fn temporary_files_are_created_exclusively_for_their_owner() {
+    if !installed("strace") {
+        return;
+    }
+    let home = wide();
+    let file = two_sinks(home.path(), "good", "bad");
+    let script = format!("exec strace -f -qq -o calls -e trace=openat \"$1\" run {file} 2>&1");
+    let output = shell(home.path(), &script);
+    let told = stdout(&output);
+    if told.contains("ptrace") {
+        return skipped("nothing can be traced here");
+    }
+    assert_eq!(status(&output), 0, "{told}");
+    let calls = fs::read_to_string(home.path().join("calls")).unwrap();
+    let created: Vec<&str> = calls
+        .lines()
+        .filter(|call| call.contains("/.statline-") && call.contains("O_CREAT"))
+        .collect();
+    // Each output and its mark. Without O_EXCL a link that somebody planted would be written through.
+    assert_eq!(created.len(), 4, "{calls}");
+    for call in created {
+        assert!(call.contains("O_EXCL") && call.contains("0600"), "{call}");
     }
 }
 

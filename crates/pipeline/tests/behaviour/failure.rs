@@ -1,12 +1,12 @@
 //! Faults: which one is reported, and that nothing is published or left behind.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use statline_pipeline::testing::{Collected, Items};
 use statline_pipeline::{
-    Builder, CancelHandle, Declare, Endpoints, ErrorRecord, FaultKind, InputPort, Opening, Outcome,
-    Outlet, OutputPort, Properties, RunReport, Scope, StageError, Stop,
+    Builder, CancelHandle, Declare, Endpoints, ErrorRecord, Errors, FaultKind, InputPort, Opening,
+    Outcome, Outlet, OutputPort, Properties, RunReport, Scope, Sink, StageError, Stop, Verdict,
 };
 
 use crate::support::*;
@@ -542,6 +542,41 @@ fn an_error_of_an_item_counts_even_if_the_stage_swallows_it() {
 }
 
 #[test]
+fn only_the_codes_that_were_accepted_are_counted_apart() {
+    let mut builder = Builder::new("test");
+    let source = produce(|out: &mut Outlet<u64>| {
+        for code in ["EACCES", "EIO"] {
+            let record = ErrorRecord::new("stat", Vec::new(), code, "no", Scope::Entry);
+            out.errors().report(record)?;
+        }
+        out.send(1)
+    });
+    let source = builder.source("source", source).accept(["EACCES"]).done();
+    let records = Collected::<ErrorRecord>::new();
+    let _ = builder.sink("sink", Collected::<u64>::new()).reads(&source);
+    let _ = builder
+        .sink("problems", records.clone())
+        .reads(source.port("errors"));
+    let report = run(build(builder));
+    assert_eq!(report.outcome, Outcome::Incomplete);
+    let errors = &report.stage("source").unwrap().errors;
+    let counted: Vec<_> = errors
+        .iter()
+        .map(|error| (error.code.as_str(), error.count, error.accepted))
+        .collect();
+    assert_eq!(counted, [("EACCES", 1, true), ("EIO", 1, false)]);
+    let sent: Vec<_> = records
+        .items()
+        .iter()
+        .map(|error| (error.code.to_string(), error.accepted))
+        .collect();
+    assert_eq!(
+        sent,
+        [("EACCES".to_owned(), true), ("EIO".to_owned(), false)]
+    );
+}
+
+#[test]
 fn an_error_swallowed_while_the_run_fails_counts_and_the_cause_stays_the_cause() {
     let failed = Gate::default();
     let after = failed.clone();
@@ -570,4 +605,63 @@ fn an_error_swallowed_while_the_run_fails_counts_and_the_cause_stays_the_cause()
     let report = run(build(builder));
     assert_eq!(report.fault.as_ref().unwrap().message, "disk full");
     assert_eq!(report.error_count(), 1);
+}
+
+#[test]
+fn messages_that_were_sent_and_not_received_fail_the_run() {
+    /// Sends once more when its input has ended, through an end that the source left behind.
+    struct Late(Arc<Mutex<Option<Outlet<u64>>>>, Verdicts);
+    impl Sink for Late {
+        type In = u64;
+
+        fn write(&mut self, _: u64, _: &Errors) -> Result<(), StageError> {
+            Ok(())
+        }
+
+        fn prepare(&mut self) -> Result<(), StageError> {
+            let out = self.0.lock().unwrap().take();
+            out.unwrap().send(2)
+        }
+
+        fn publish(self, verdict: &Verdict) -> Result<(), StageError> {
+            self.1.add("late", verdict.outcome);
+            Ok(())
+        }
+    }
+    let (left, verdicts) = (Arc::new(Mutex::new(None)), Verdicts::default());
+    let leaves = Arc::clone(&left);
+    let kind = custom(
+        |ports: &mut Declare<'_>| ports.output::<u64>("out", Properties::default()),
+        move |port: OutputPort<u64>, stage: &mut Opening<'_>| {
+            let leaves = Arc::clone(&leaves);
+            stage.worker(|ends: &mut Endpoints<'_>| {
+                Ok(Play {
+                    ports: Some(ends.output::<u64>(&port)),
+                    run: move |out: &mut Option<Outlet<u64>>| {
+                        let out = out.take().unwrap();
+                        let sent = out.send(1);
+                        *leaves.lock().unwrap() = Some(out);
+                        sent
+                    },
+                })
+            })
+        },
+    );
+    let mut builder = Builder::new("test");
+    let source = builder.stage("source", kind, ()).done();
+    let _ = builder
+        .sink("late", Late(left, verdicts.clone()))
+        .reads(&source);
+    let report = run(build(builder));
+    let fault = report.fault.unwrap();
+    assert_eq!(
+        (fault.stage.as_str(), fault.kind),
+        ("late", FaultKind::Contract)
+    );
+    assert!(
+        fault.message.contains("2 messages were sent"),
+        "{}",
+        fault.message
+    );
+    assert_eq!(verdicts.all(), [("late", Outcome::Failed)]);
 }

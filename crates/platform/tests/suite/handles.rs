@@ -1,6 +1,7 @@
 //! Directories within a budget of descriptors: never too many, never the wrong one, never a
 //! deadlock.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
@@ -506,4 +507,33 @@ fn a_discarded_handle_is_opened_anew_and_lasts_for_those_who_have_it() {
     drop(kept);
     assert_eq!(handles.stats().open, 1);
     drop(anew);
+}
+
+#[test]
+fn what_a_thread_that_hangs_holds_is_made_up_for() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["a", "b", "c"] {
+        fs::create_dir(directory.path().join(name)).unwrap();
+    }
+    let handles = handles(4);
+    let root = handles.open_root(directory.path()).unwrap();
+    let nodes = ["a", "b", "c"].map(|name| child(&root, name));
+    // The only lease, and what it takes to open one directory more.
+    let hanging = (
+        handles.list(&nodes[0], GO_ON).unwrap(),
+        handles.pin(&nodes[1], GO_ON).unwrap(),
+        handles.pin(&root, GO_ON).unwrap(),
+    );
+    let asked = Cell::new(0);
+    let long_enough = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 20
+    };
+    let error = handles.list(&nodes[2], &long_enough).unwrap_err();
+    assert!(is_cancelled(&error), "{error:?}");
+
+    handles.write_off();
+    asked.set(0);
+    drop(handles.list(&nodes[2], &long_enough).unwrap());
+    drop(hanging);
 }

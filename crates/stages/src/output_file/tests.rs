@@ -584,3 +584,73 @@ fn what_a_killed_run_left_is_removed_by_the_next_one() {
         ["out", "out.run.json"]
     );
 }
+
+/// A sink that does something once all that seal before it have sealed.
+struct Meddles<F>(F);
+
+impl<F: FnMut() + Send + 'static> Sink for Meddles<F> {
+    type In = EntryBatch;
+
+    fn write(&mut self, _: EntryBatch, _: &Errors) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    fn seal(&mut self, _: &Verdict) -> Result<(), StageError> {
+        (self.0)();
+        Ok(())
+    }
+}
+
+/// A run in which a directory takes this place after everything was sealed.
+fn run_with_a_surprise(path: &Path, place: PathBuf) -> RunReport {
+    let mut builder = Builder::new("test");
+    let source = builder.source("in", Items(vec![entries(&[b"a"])])).done();
+    let config = JsonlConfig::new(path.to_str().unwrap());
+    let _ = builder.stage("out", Jsonl, config).reads(&source);
+    let meddles = Meddles(move || fs::create_dir(&place).unwrap());
+    let _ = builder.sink("surprise", meddles).reads(&source);
+    run(builder)
+}
+
+#[test]
+fn a_file_whose_mark_cannot_be_put_in_place_does_not_appear() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    let report = run_with_a_surprise(&path, OutputMark::path_for(&path));
+    assert_eq!(report.fault.as_ref().unwrap().kind, FaultKind::Publish);
+    assert!(!path.exists());
+    assert_eq!(listing(directory.path()).len(), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_renamed_leaves_no_mark() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.jsonl");
+    let report = run_with_a_surprise(&path, path.clone());
+    assert_eq!(report.fault.as_ref().unwrap().kind, FaultKind::Publish);
+    assert!(!OutputMark::path_for(&path).exists());
+    assert_eq!(listing(directory.path()).len(), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_put_in_place_keeps_the_others_from_their_names() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name);
+    let taken = place("second");
+    let mut builder = Builder::new("test");
+    let acts = Acts(move |out: &mut Outlet<EntryBatch>| {
+        fs::create_dir(&taken).unwrap();
+        out.send(entries(&[b"a"]))
+    });
+    let source = builder.source("in", acts).done();
+    for name in ["first", "second"] {
+        let config = JsonlConfig::new(place(name).to_str().unwrap());
+        let _ = builder.stage(name, Jsonl, config).reads(&source);
+    }
+    let report = run(builder);
+    assert_eq!(report.fault.as_ref().unwrap().stage, "second");
+    assert_eq!(
+        listing(directory.path()).into_iter().collect::<Vec<_>>(),
+        ["second"]
+    );
+}
