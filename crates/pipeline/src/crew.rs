@@ -63,6 +63,13 @@ impl Crew {
         match thread {
             Ok(handle) => {
                 let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+                // Threads that have come back too late; as long as nobody joins them, their memory stays.
+                let late = |thread: &mut Thread| {
+                    thread.replaced.load(Ordering::Acquire) && thread.handle.is_finished()
+                };
+                for thread in threads.extract_if(.., late) {
+                    let _ = thread.handle.join();
+                }
                 threads.push(Thread {
                     post,
                     handle,

@@ -1,7 +1,7 @@
 //! The second step of a stage: acquire what it needs and add one worker for each thread.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crossbeam::channel;
 
 use crate::config::ThreadSetting;
 use crate::declare::{Declaration, InputPort, OutputPort};
-use crate::edge::{Edge, EdgeSender, Ledger};
+use crate::edge::{Edge, EdgeSender, Ledger, SLICE};
 use crate::error_record::ErrorTally;
 use crate::fault::Health;
 use crate::meter::{Counter, StageMeter, WorkerMeter};
@@ -144,6 +144,8 @@ impl Context {
 pub(crate) struct Patience<'a> {
     pub(crate) began: Instant,
     pub(crate) stall_after: Duration,
+    /// How long all calls together may still hang.
+    pub(crate) left: &'a Cell<Duration>,
     pub(crate) stalls: &'a Stalls,
 }
 
@@ -190,16 +192,22 @@ impl Opening<'_> {
 
     /// Makes a call that may not come back, on a thread of its own; `None` if it does not within
     /// [`PipelineSettings::stall_after`](crate::PipelineSettings::stall_after). It is in the report then, as `operation`
-    /// on `subject`, and its thread is left.
+    /// on `subject`, and its thread is left. When such calls have hung for
+    /// [`PipelineSettings::stall_timeout`](crate::PipelineSettings::stall_timeout) in all, no more are made.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// [`StageError::Stopped`] when the run is stopping; a failure if there is no thread to be had.
     pub fn attempt<R: Send + 'static>(
         &self,
         operation: &'static str,
         subject: &[u8],
         call: impl FnOnce() -> R + Send + 'static,
     ) -> Result<Option<R>, StageError> {
+        let patience = self.patience;
+        let limit = patience.stall_after.min(patience.left.get());
+        if limit.is_zero() {
+            return Ok(None);
+        }
         let (done, answer) = channel::bounded(1);
         let returned = Arc::new(AtomicBool::new(false));
         let late = Arc::clone(&returned);
@@ -213,25 +221,30 @@ impl Opening<'_> {
             .name(self.context.stage.to_string())
             .spawn(call)
             .map_err(|error| StageError::failed(format!("cannot start a thread: {error}")))?;
-        let Patience {
-            began,
-            stall_after,
-            stalls,
-        } = self.patience;
-        match answer.recv_timeout(stall_after) {
-            Ok(result) => result.map(Some).map_err(|panic| resume_unwind(panic)),
-            Err(_) => {
-                let stalled = Stalled {
-                    stage: &self.context.stage,
-                    operation,
-                    subject,
-                    given_up: true,
-                    length: stall_after,
-                };
-                stalls.add(&stalled, began.elapsed(), returned);
-                Ok(None)
+        // Counted in slices, so that a process that was stopped has not waited.
+        let mut waited = Duration::ZERO;
+        while waited < limit {
+            match answer.recv_timeout(SLICE) {
+                Ok(Ok(result)) => return Ok(Some(result)),
+                Ok(Err(panic)) => resume_unwind(panic),
+                Err(_) => waited += SLICE,
             }
+            self.context.checkpoint()?;
         }
+        patience
+            .left
+            .set(patience.left.get().saturating_sub(waited));
+        let stalled = Stalled {
+            stage: &self.context.stage,
+            operation,
+            subject,
+            given_up: true,
+            length: waited,
+        };
+        patience
+            .stalls
+            .add(&stalled, patience.began.elapsed(), returned);
+        Ok(None)
     }
 
     /// Adds a worker, which gets a thread of its own. `make` takes its ports from the endpoints and keeps them.

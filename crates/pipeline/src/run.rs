@@ -3,6 +3,7 @@
 //! One thing must stay true: what is published under a final name was decided on after *every* stage had ended and
 //! every sink had prepared.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -60,6 +61,7 @@ impl Run {
         let patience = Patience {
             began,
             stall_after: job.settings.stall_after.duration(),
+            left: &Cell::new(job.settings.stall_timeout.duration()),
             stalls: &stalls,
         };
         let opened = open(

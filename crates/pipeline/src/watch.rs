@@ -105,7 +105,11 @@ impl<T> Drop for Watch<T> {
     fn drop(&mut self) {
         // A call that panicked left the worker where it was. The watchdog keeps slots for as long as it runs, and the
         // worker's ports must not outlive its thread.
-        drop(self.slot.lock().worker.take());
+        let left = self.slot.lock().worker.take();
+        if left.is_none() && self.worker.is_none() {
+            // A late call that panicked has come back as well.
+            self.slot.returned.store(true, Ordering::Release);
+        }
     }
 }
 

@@ -186,6 +186,15 @@ impl Handles {
         });
     }
 
+    /// Undoes one [`Handles::write_off`], as the call has come back and its thread has let go of what
+    /// it held.
+    pub fn undo_write_off(&self) {
+        self.0.release(|state| {
+            state.leases -= 1;
+            state.cache.lower_budget(MIN_BUDGET);
+        });
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> HandleStats {
@@ -346,9 +355,7 @@ impl Listing {
         self.ended |= matches!(more, Ok(false));
         more
     }
-}
 
-impl Listing {
     /// Ends the listing and closes the directory, as nobody is expected to want it again; what
     /// others have pinned, they keep. See [`Handles::retire`].
     pub fn retire(mut self) {

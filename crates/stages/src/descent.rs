@@ -103,7 +103,8 @@ impl Watched for Descent {
 
     fn give_up(&mut self, done: u64) {
         if let Some(reading) = &mut self.reading {
-            self.errand.give_up(reading.directory());
+            self.errand
+                .give_up(reading.directory(), reading.hangs_with_its_device(done));
             reading.give_up(done);
         }
         self.errand = Errand::new(&self.scan.directories);

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use statline_pipeline::{Opening, StageError};
 use statline_platform::{
-    Backend, BackendChoice, Concurrency, DirNode, Fields, Filesystem, Handles, default_budget,
-    select,
+    Backend, BackendChoice, Concurrency, DirNode, Fields, FileId, Filesystem, Handles, Identity,
+    default_budget, select,
 };
 
 /// Shared through [`Opening::resource`] by all stages that open directories.
@@ -21,14 +21,23 @@ pub(crate) struct Directories {
     listers: AtomicUsize,
     /// What each stage that fetches metadata asks for.
     wishes: Mutex<Vec<Wish>>,
-    /// For each device, how many calls to it were given up and have not come back.
-    stuck: Mutex<HashMap<u64, usize>>,
+    /// How many calls were given up and have not come back, by what they show to hang.
+    stuck: Mutex<HashMap<Place, usize>>,
     /// Whether any call was ever given up; as a rule there is nothing to look up.
     any_stuck: AtomicBool,
 }
 
-/// How many calls to one file system may hang before no more are made to it: each costs a thread, and `stall_after`.
-const STUCK_PER_DEVICE: usize = 16;
+/// How many calls to one place may hang before no more are made to it: each costs a thread, and `stall_after`.
+const STUCK_PER_PLACE: usize = 16;
+
+/// Where calls hang.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Place {
+    /// Everywhere on a device.
+    Device(u64),
+    /// Below a directory: what is mounted there may be dead, and the directory's own file system not.
+    Below(u64, FileId),
+}
 
 /// What a `stat` stage will ask for of every name.
 #[derive(Clone)]
@@ -93,11 +102,18 @@ impl Directories {
     /// Whether the file system of a directory has hung so often that nothing more is to be asked of it.
     pub(crate) fn is_dead(&self, directory: &DirNode) -> bool {
         self.any_stuck.load(Ordering::Relaxed)
-            && device_of(directory)
-                .is_some_and(|device| self.stuck().get(&device) >= Some(&STUCK_PER_DEVICE))
+            && known_above(directory).is_some_and(|known| {
+                let stuck = self.stuck();
+                let places = [
+                    Place::Device(known.device),
+                    Place::Below(known.device, known.file_id),
+                ];
+                let mut counts = places.iter().filter_map(|place| stuck.get(place));
+                counts.any(|count| *count >= STUCK_PER_PLACE)
+            })
     }
 
-    fn stuck(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+    fn stuck(&self) -> MutexGuard<'_, HashMap<Place, usize>> {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -107,17 +123,17 @@ impl Directories {
     }
 }
 
-/// The device that a directory is on, or the nearest one above it of which that is known.
-fn device_of(directory: &DirNode) -> Option<u64> {
+/// What a directory is, or the nearest one above it of which that is known.
+fn known_above(directory: &DirNode) -> Option<Identity> {
     let mut above = directory.ancestors();
-    above.find_map(|node| node.identity().map(|identity| identity.device))
+    above.find_map(|node| node.identity().copied())
 }
 
 /// What a call that may hang takes along: it is dropped when the call has come back.
 pub(crate) struct Errand {
     directories: Arc<Directories>,
-    /// The device that the call hangs on, once it was given up.
-    stuck_on: OnceLock<u64>,
+    /// What the call hangs on, once it was given up.
+    stuck_on: OnceLock<Option<Place>>,
 }
 
 impl Errand {
@@ -128,13 +144,18 @@ impl Errand {
         })
     }
 
-    /// The call, made on `directory`, is given up. Makes up for what its thread holds.
-    pub(crate) fn give_up(&self, directory: &DirNode) {
+    /// The call, made on `directory`, is given up; whether it shows that the whole device hangs, its maker knows. Makes
+    /// up for what its thread holds.
+    pub(crate) fn give_up(&self, directory: &DirNode, of_device: bool) {
         let directories = &self.directories;
-        if let Some(device) = device_of(directory) {
-            *directories.stuck().entry(device).or_default() += 1;
-            let _ = self.stuck_on.set(device);
+        let place = known_above(directory).map(|known| match of_device {
+            true => Place::Device(known.device),
+            false => Place::Below(known.device, known.file_id),
+        });
+        if let Some(place) = place {
+            *directories.stuck().entry(place).or_default() += 1;
         }
+        let _ = self.stuck_on.set(place);
         directories.any_stuck.store(true, Ordering::Relaxed);
         directories.handles.write_off();
     }
@@ -142,8 +163,13 @@ impl Errand {
 
 impl Drop for Errand {
     fn drop(&mut self) {
-        if let Some(device) = self.stuck_on.get()
-            && let Some(count) = self.directories.stuck().get_mut(device)
+        let Some(place) = self.stuck_on.get() else {
+            return;
+        };
+        // The thread has given back what it held.
+        self.directories.handles.undo_write_off();
+        if let Some(place) = place
+            && let Some(count) = self.directories.stuck().get_mut(place)
         {
             *count -= 1;
         }

@@ -23,6 +23,7 @@ mod frontier;
 mod hard_links;
 mod jsonl;
 mod largest;
+mod links;
 mod moment;
 mod null;
 mod opened_roots;

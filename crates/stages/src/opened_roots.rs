@@ -13,6 +13,7 @@ use statline_platform::{DirNode, Fault, Filesystem, Identity, Kind as EntryKind,
 
 use crate::EnumerateConfig;
 use crate::directories::Directories;
+use crate::links::leads_nowhere;
 use crate::roots::merge_roots;
 
 /// What opening the roots of a scan yields.
@@ -66,7 +67,10 @@ impl Roots {
             })?;
             match opened {
                 Some(opened) => roots.add(opened?, directories),
-                None => roots.first.push(stalled(&path)),
+                None => {
+                    directories.handles.write_off();
+                    roots.first.push(stalled(&path));
+                }
             }
         }
         Ok(roots)
@@ -120,7 +124,13 @@ fn open(path: &Path, directories: &Directories) -> Result<OpenedRoot, StageError
         .open_root(parent)
         .map_err(|error| fatal(&error))?;
     let mut first = vec![First::Row(parent, name, kind)];
-    if kind == EntryKind::Directory {
+    let may_hide_a_directory = match kind {
+        EntryKind::Directory => true,
+        // Its target may be one that cannot be opened.
+        EntryKind::Symlink => !leads_nowhere(&error),
+        _ => false,
+    };
+    if may_hide_a_directory {
         first.push(First::Unreadable(DirNode::root(path), error));
     }
     Ok(OpenedRoot {

@@ -17,6 +17,7 @@ use crate::admission::Admission;
 use crate::descent::Descent;
 use crate::enumerate::Scan;
 use crate::frontier::Siblings;
+use crate::links::leads_nowhere;
 use crate::stale::{STALE_REPETITIONS, is_stale};
 
 /// What was sent of a directory.
@@ -37,6 +38,8 @@ pub(crate) struct Reading {
     /// Away while it is listed.
     listing: Option<Listing>,
     sent: Sent,
+    /// How many names were listed, those that are not handed on included.
+    listed: u64,
     /// The names last listed, until they are handed on.
     chunk: Arc<Entries>,
     /// How often it was opened anew because its server had forgotten it.
@@ -48,6 +51,8 @@ pub(crate) struct Reading {
     /// What was fetched ahead: metadata of all that waits to be sent and of the chunk.
     fetched: Option<Vec<Metadata>>,
     step: Step,
+    /// Set when nothing more is to be read.
+    ending: Option<Ending>,
     /// Set when the call under way was given up: how many of its own steps were done.
     lost: Option<u64>,
 }
@@ -62,6 +67,17 @@ enum Step {
     Fetch,
     /// The chunk is handed on.
     HandOn,
+    /// The directory is let go of, which may ask the file system, too.
+    Close,
+}
+
+/// How a directory ends once it has been let go of.
+enum Ending {
+    Complete,
+    Excluded,
+    Failed(&'static str, io::Error),
+    /// Its end is told elsewhere.
+    Elsewhere,
 }
 
 impl Reading {
@@ -79,12 +95,14 @@ impl Reading {
             prefix,
             listing: None,
             sent: Sent::default(),
+            listed: 0,
             reopened: 0,
             chunk: Arc::new(std::mem::take(&mut worker.spare)),
             more: Ok(true),
             dropped: Vec::new(),
             fetched: None,
             step: Step::Open,
+            ending: None,
             lost: None,
         });
         reading.go_on(worker)
@@ -99,8 +117,10 @@ impl Reading {
             let stalled = io::Error::from(Fault::Stalled);
             match (self.hanging(done), self.step) {
                 (Some(entry), _) => self.drop_entry(worker, entry, &stalled)?,
-                (None, Step::Open) => return self.fail(worker, "open", &stalled),
-                (None, _) => return self.fail(worker, "list", &stalled),
+                // All was read by then.
+                (None, Step::Close) => return self.end(worker),
+                (None, Step::Open) => return self.fail(worker, "open", stalled),
+                (None, _) => return self.fail(worker, "list", stalled),
             }
             if self.step == Step::Fetch {
                 // `stat` fetches the rest of the chunk.
@@ -120,7 +140,17 @@ impl Reading {
         match (self.hanging(done), self.step) {
             (Some(entry), _) => ("stat", self.path_of(entry)),
             (None, Step::Open) => ("open", self.node.path_bytes()),
+            (None, Step::Close) => ("close", self.node.path_bytes()),
             (None, _) => ("list", self.node.path_bytes()),
+        }
+    }
+
+    /// Whether a call that hangs shows that the whole file system does, rather than what is mounted on one of its
+    /// directories.
+    pub(crate) fn hangs_with_its_device(&self, done: u64) -> bool {
+        match (self.hanging(done), self.step) {
+            (Some(entry), _) => self.chunk.kind(entry as usize) != Some(Kind::Directory),
+            (None, step) => step != Step::Open,
         }
     }
 
@@ -138,7 +168,7 @@ impl Reading {
                 } else {
                     "list"
                 };
-                return self.fail(worker, operation, &Fault::Stalled.into());
+                return self.fail(worker, operation, Fault::Stalled.into());
             }
             let next = match self.step {
                 Step::Open => self.open(worker)?,
@@ -146,6 +176,7 @@ impl Reading {
                 Step::Resolve => self.resolve(worker)?,
                 Step::Fetch => self.fetch(worker)?,
                 Step::HandOn => self.hand_on(worker)?,
+                Step::Close => return self.end(worker),
             };
             match next {
                 Some(reading) => self = reading,
@@ -189,26 +220,24 @@ impl Reading {
             Ok(opened) => opened,
             Err(error) => {
                 let error = worker.after_cancel(error);
-                return reading.fail(worker, "open", &error).map(|()| None);
+                return reading.fail(worker, "open", error).map(|()| None);
             }
         };
         let node = Arc::clone(&reading.node);
         if let (Some(found), Some(identity)) = (filesystem, node.identity()) {
             worker.filesystems.insert(identity.device, found);
         }
-        match worker.scan.admit(&node, |on| worker.filesystem(on)) {
+        reading.listing = Some(listing);
+        let ending = match worker.scan.admit(&node, |on| worker.filesystem(on)) {
             Admission::Enter => {
-                (reading.listing, reading.step) = (Some(listing), Step::List);
+                reading.step = Step::List;
                 return Ok(Some(reading));
             }
-            Admission::Skip => worker.skip(&node)?,
-            Admission::Elsewhere => {}
-            Admission::Refuse(fault) => {
-                drop(listing);
-                reading.fail(worker, "open", &fault.into())?;
-            }
-        }
-        Ok(None)
+            Admission::Skip => Ending::Excluded,
+            Admission::Elsewhere => Ending::Elsewhere,
+            Admission::Refuse(fault) => Ending::Failed("open", fault.into()),
+        };
+        reading.close(worker, ending, true).map(|()| None)
     }
 
     fn list(
@@ -217,7 +246,7 @@ impl Reading {
     ) -> Result<Option<Box<Reading>>, StageError> {
         let Some(mut listing) = self.listing.take() else {
             let error = Fault::Stalled.into();
-            return self.fail(worker, "list", &error).map(|()| None);
+            return self.fail(worker, "list", error).map(|()| None);
         };
         // Nobody else has the chunk by now, but for a call that was given up.
         let mut chunk = Arc::get_mut(&mut self.chunk)
@@ -241,6 +270,7 @@ impl Reading {
         }
         reading.listing = Some(listing);
         reading.more = more;
+        reading.listed += chunk.len() as u64;
         reading.chunk = Arc::new(chunk);
         reading.dropped.clear();
         let excludes = &worker.scan.excludes;
@@ -273,7 +303,7 @@ impl Reading {
             }
             _ => (self, Vec::new()),
         };
-        let mut followed = Entries::default();
+        let (mut followed, mut leading) = (Entries::default(), Vec::new());
         for (entry, found) in resolved {
             let name = entry as usize;
             match found {
@@ -282,10 +312,9 @@ impl Reading {
                     leads_to_directory,
                 }) => {
                     let became_known = reading.chunk.kind(name).is_none();
-                    if let Some(chunk) = Arc::get_mut(&mut reading.chunk)
-                        && became_known
-                    {
-                        chunk.set_kind(name, kind);
+                    if became_known {
+                        // A call that was given up may still read the chunk; then this goes on with a copy.
+                        Arc::make_mut(&mut reading.chunk).set_kind(name, kind);
                     }
                     let chunk = &reading.chunk;
                     let excludes = &worker.scan.excludes;
@@ -297,6 +326,7 @@ impl Reading {
                         reading.dropped.push(entry);
                     } else if leads_to_directory {
                         followed.push(chunk.name(name).as_bytes(), None, 0);
+                        leading.push(entry);
                     }
                 }
                 Err(error) => reading.drop_entry(worker, entry, &error)?,
@@ -308,6 +338,10 @@ impl Reading {
             if reading.chunk.kind(entry) == Some(Kind::Directory) && !reading.drops(entry) {
                 plain.push(reading.chunk.name(entry).as_bytes(), None, 0);
             }
+        }
+        // A followed link stands for its directory; who finds that another is one knows that nobody looks into it.
+        for &entry in &leading {
+            Arc::make_mut(&mut reading.chunk).set_kind(entry as usize, Kind::Directory);
         }
         reading.sent.directories += (plain.len() + followed.len()) as u64;
         let frontier = &mut worker.frontier;
@@ -352,7 +386,11 @@ impl Reading {
     /// Whether to fetch the metadata of the names just read here: as long as nobody lacks work. Asked for every chunk,
     /// because in a huge directory the others run out of work meanwhile.
     fn goes_ahead(&self, worker: &mut Descent) -> bool {
-        if self.chunk.is_empty() || !self.dropped.is_empty() || worker.frontier.has_sleepers() {
+        if self.chunk.is_empty()
+            || !self.dropped.is_empty()
+            || worker.frontier.has_sleepers()
+            || worker.is_hopeless(&self.node)
+        {
             return false;
         }
         let identity = self.node.identity();
@@ -382,9 +420,9 @@ impl Reading {
         self.sent.entries += (self.chunk.len() - self.dropped.len()) as u64;
         let limit = worker.scan.config.max_entries_per_directory;
         match std::mem::replace(&mut self.more, Ok(true)) {
-            Ok(true) if limit.is_some_and(|limit| self.sent.entries > limit) => {
+            Ok(true) if limit.is_some_and(|limit| self.listed > limit) => {
                 let error = Fault::TooManyEntries.into();
-                self.fail(worker, "list", &error).map(|()| None)
+                self.fail(worker, "list", error).map(|()| None)
             }
             Ok(true) => {
                 worker.flush_if_due()?;
@@ -392,34 +430,56 @@ impl Reading {
                 Ok(Some(self))
             }
             Ok(false) => self.complete(worker).map(|()| None),
-            Err(error) => self.fail(worker, "list", &error).map(|()| None),
+            Err(error) => self.fail(worker, "list", error).map(|()| None),
         }
     }
 
-    fn complete(mut self, worker: &mut Descent) -> Result<(), StageError> {
+    fn complete(self: Box<Self>, worker: &mut Watch<Descent>) -> Result<(), StageError> {
         let sent = self.sent;
         worker.scan.fetched.add(sent.fetched);
-        if let Some(listing) = self.listing.take() {
-            match sent.directories == 0 && sent.fetched == sent.entries {
-                true => listing.retire(),
-                false => drop(listing),
-            }
-        }
-        worker.spare = Arc::get_mut(&mut self.chunk)
-            .map(std::mem::take)
-            .unwrap_or_default();
-        worker.end(&self.node, sent, DirectoryStatus::Complete)
+        let retires = sent.directories == 0 && sent.fetched == sent.entries;
+        self.close(worker, Ending::Complete, retires)
     }
 
     fn fail(
-        mut self,
-        worker: &mut Descent,
+        self: Box<Self>,
+        worker: &mut Watch<Descent>,
         operation: &'static str,
-        error: &io::Error,
+        error: io::Error,
     ) -> Result<(), StageError> {
-        // Reporting may wait for a full channel; whoever waits holds no directory.
-        self.listing = None;
-        worker.directory_failed(&self.node, self.sent, operation, error)
+        self.close(worker, Ending::Failed(operation, error), false)
+    }
+
+    /// Lets go of the directory, then ends it: what comes then may wait, and whoever waits holds no directory.
+    fn close(
+        mut self: Box<Self>,
+        worker: &mut Watch<Descent>,
+        ending: Ending,
+        retires: bool,
+    ) -> Result<(), StageError> {
+        (self.step, self.ending) = (Step::Close, Some(ending));
+        let Some(listing) = self.listing.take() else {
+            return self.end(worker);
+        };
+        let (reading, ()) = self.call_out(worker, move |_| match retires {
+            true => listing.retire(),
+            false => drop(listing),
+        })?;
+        reading.end(worker)
+    }
+
+    fn end(mut self: Box<Self>, worker: &mut Descent) -> Result<(), StageError> {
+        worker.spare = Arc::get_mut(&mut self.chunk)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        match self.ending.take() {
+            Some(Ending::Complete) => worker.end(&self.node, self.sent, DirectoryStatus::Complete),
+            Some(Ending::Excluded) => worker.skip(&self.node),
+            Some(Ending::Failed(operation, error)) => {
+                worker.directory_failed(&self.node, self.sent, operation, &error)
+            }
+            Some(Ending::Elsewhere) | None => Ok(()),
+        }
     }
 
     /// Accounts for an entry that will not be handed on.
@@ -460,7 +520,7 @@ impl Reading {
         match self.step {
             Step::Resolve => self.unresolved().nth(done),
             Step::Fetch => u32::try_from(done).ok().filter(|_| done < self.chunk.len()),
-            Step::Open | Step::List | Step::HandOn => None,
+            Step::Open | Step::List | Step::HandOn | Step::Close => None,
         }
     }
 
@@ -513,9 +573,14 @@ fn resolve_all(
             Some(kind) => kind,
             None => kind_of(entry, false)?,
         };
-        let leads_to_directory = follow
-            && kind == Kind::Symlink
-            && kind_of(entry, true).is_ok_and(|kind| kind == Kind::Directory);
+        let leads_to_directory = match follow && kind == Kind::Symlink {
+            true => match kind_of(entry, true) {
+                Ok(target) => target == Kind::Directory,
+                Err(error) if leads_nowhere(&error) => false,
+                Err(error) => return Err(error),
+            },
+            false => false,
+        };
         Ok(Resolved {
             kind,
             leads_to_directory,

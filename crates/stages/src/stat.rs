@@ -23,6 +23,7 @@ use statline_platform::{
 use crate::directories::{BackendSetting, Directories, Errand, Wish, backend};
 use crate::error_codes;
 use crate::fields::StatFields;
+use crate::links::leads_nowhere;
 use crate::stale::{STALE_REPETITIONS, is_stale};
 use crate::{EntryBatch, RecordBatch};
 
@@ -191,7 +192,11 @@ impl Watched for StatWorker {
     fn give_up(&mut self, done: u64) {
         if let Some(work) = &mut self.work {
             if let Some(directory) = &work.asking.directory {
-                self.errand.give_up(directory);
+                let entry = work.hanging(done).map(|entry| entry as usize);
+                let kind = entry.and_then(|entry| work.batch.entries().kind(entry));
+                // On a directory's name something may be mounted that hangs.
+                let of_device = entry.is_some() && kind != Some(EntryKind::Directory);
+                self.errand.give_up(directory, of_device);
             }
             work.lost = Some(done);
         }
@@ -385,6 +390,10 @@ impl Work {
         self.asking.order = Arc::default();
         worker.spare = Arc::unwrap_or_clone(asking.order);
         for (entry, error) in errors {
+            let error = worker.after_cancel(error);
+            if is_cancelled(&error) {
+                return Err(StageError::Stopped(Stop::Cancelled));
+            }
             self.entry_failed(worker, entry, "stat", &error)?;
         }
         Ok(self)
@@ -440,11 +449,10 @@ impl Work {
 
     /// Reports what was not listed as a directory and is one: nobody has looked into it.
     fn find_changed_kinds(&self, worker: &StatWorker) -> Result<(), StageError> {
-        let (entries, follows) = (self.batch.entries(), self.batch.follows_links());
+        let entries = self.batch.entries();
         for (entry, metadata) in self.metadata.iter().enumerate() {
             let as_listed = match entries.kind(entry) {
                 None | Some(EntryKind::Directory) => true,
-                Some(EntryKind::Symlink) if follows => true,
                 Some(_) => metadata.kind() != Some(EntryKind::Directory),
             };
             if !as_listed {
@@ -611,6 +619,13 @@ impl Fetching {
             self.fields,
             follow,
             &mut |entry, result| {
+                let result = match result {
+                    Err(error) if follow && leads_nowhere(&error) => {
+                        let name = entries.name(entry as usize);
+                        self.backend.stat(&pinned, name, self.fields, false)
+                    }
+                    result => result,
+                };
                 match result {
                     Ok(found) => metadata[entry as usize] = found,
                     Err(error) => errors.push((entry, error)),
@@ -619,16 +634,6 @@ impl Fetching {
                 pulse.done(done);
             },
         );
-        if follow {
-            // A link that leads nowhere is described itself, as `find -L` does.
-            errors.retain(|(entry, _)| {
-                let name = entries.name(*entry as usize);
-                let found = self.backend.stat(&pinned, name, self.fields, false);
-                found
-                    .map(|found| metadata[*entry as usize] = found)
-                    .is_err()
-            });
-        }
         if errors.iter().any(|(_, error)| is_stale(error)) {
             self.directories.handles.discard(pinned);
             errors.retain_mut(|(entry, error)| {

@@ -454,3 +454,53 @@ fn a_file_system_on_which_many_calls_hang_is_not_asked_any_more() {
     let hung = scanned.report.stalls.len();
     assert!((16..DIRECTORIES / 2).contains(&hung), "{hung} calls hung");
 }
+
+#[test]
+fn a_root_that_is_a_link_to_a_directory_that_cannot_be_opened_is_an_error() {
+    let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    let rule = Rule::on(Operation::Opendir).path("b").errno(EIO);
+    mounted.set_rules(vec![rule]).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let link = home.path().join("link");
+    std::os::unix::fs::symlink(mounted.path().join("b"), &link).unwrap();
+    let scanned = scan(&link, BackendSetting::Auto);
+    assert_eq!(scanned.report.outcome, Outcome::Incomplete);
+    assert_eq!(scanned.errors, [error("open", "EIO", "")]);
+}
+
+#[test]
+fn a_followed_link_whose_target_cannot_be_reached_is_an_error_and_not_a_link_to_nowhere() {
+    let tree = tree()
+        .symlink("a/link", "../b/c")
+        .symlink("a/dangling", "nowhere");
+    let Some(mounted) = TestFs::generated(tree).mount_unless_skipped().unwrap() else {
+        return;
+    };
+    for backend in BACKENDS {
+        let follow = |walk: &mut EnumerateConfig| walk.follow_symlinks = true;
+        let settings = PipelineSettings::default;
+        mounted.set_rules(Vec::new()).unwrap();
+        let scanned = scan_with(mounted.path(), backend, settings(), follow);
+        assert_eq!(
+            scanned.report.outcome,
+            Outcome::Complete,
+            "{:?}",
+            scanned.errors
+        );
+        assert!(scanned.rows.iter().any(|row| row == "a/link/1"));
+        assert!(scanned.rows.iter().any(|row| row == "a/dangling"));
+
+        let rule = Rule::on(Operations::STAT).path("b/c").errno(EIO);
+        mounted.set_rules(vec![rule]).unwrap();
+        let scanned = scan_with(mounted.path(), backend, settings(), follow);
+        assert!(
+            scanned.errors.contains(&error("stat", "EIO", "a/link")),
+            "{:?}",
+            scanned.errors
+        );
+        assert!(!scanned.rows.iter().any(|row| row == "a/link"));
+        assert!(scanned.rows.iter().any(|row| row == "a/dangling"));
+    }
+}

@@ -4,6 +4,7 @@
 //! Two sources feed a stage of two workers, which feeds two sinks. The graph, its channels and its workers are made as a
 //! run makes them; only the threads are shuttle's.
 
+use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -267,6 +268,7 @@ fn run(traps: &[Trap], swallows: Option<&str>, cancel: &CancelHandle) -> Outcome
     let patience = Patience {
         began: Instant::now(),
         stall_after: Duration::from_secs(3600),
+        left: &Cell::new(Duration::ZERO),
         stalls: &stalls,
     };
     let opened = open(job.graph, &edges, &health, false, patience);

@@ -59,6 +59,11 @@ pub(super) struct HandleCache {
 }
 
 impl HandleCache {
+    /// Lets so many fewer descriptors be in use, from when that many are closed.
+    pub(super) fn lower_budget(&mut self, by: usize) {
+        self.budget = self.budget.saturating_sub(by);
+    }
+
     /// Lets so many more descriptors be in use.
     pub(super) fn raise_budget(&mut self, by: usize) {
         self.budget += by;

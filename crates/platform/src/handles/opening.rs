@@ -4,7 +4,7 @@
 //! without it. It takes all the descriptors that it needs at once or none, so no two attempts can
 //! each hold what the other waits for.
 
-use std::io;
+use std::io::{self, ErrorKind::NotFound};
 use std::sync::Arc;
 
 use super::cache::{Cursor, HandleCache, SlotId};
@@ -153,14 +153,20 @@ impl Handles {
             }
             let base = parent.as_ref().or(opening.from.as_deref());
             let node = step.node();
-            let handle = match (step, base) {
-                (Step::Duplicate(_), Some(base)) => backend.open_child(base, Name::DOT, false)?,
-                (Step::Enter(_), Some(base)) => {
-                    backend.open_child(base, node.name(), node.is_followed())?
-                }
-                (_, None) => backend.open_root(node.root_path())?,
-            };
             let known = node.identity().is_some();
+            let handle = match (step, base) {
+                (Step::Duplicate(_), Some(base)) => backend.open_child(base, Name::DOT, false),
+                (Step::Enter(_), Some(base)) => {
+                    backend.open_child(base, node.name(), node.is_followed())
+                }
+                (_, None) => backend.open_root(node.root_path()),
+            };
+            // It was there and is not found again, so it was removed or moved away; what is below it
+            // may live on elsewhere, and nobody can say that it has vanished.
+            let handle = handle.map_err(|error| match known && error.kind() == NotFound {
+                true => Fault::Replaced.into(),
+                false => error,
+            })?;
             if !node.confirm(backend.identify(&handle)?) {
                 return Err(Fault::Replaced.into());
             }

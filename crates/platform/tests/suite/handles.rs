@@ -50,6 +50,20 @@ fn list(handles: &Handles, node: &Arc<DirNode>) -> io::Result<BTreeSet<Vec<u8>>>
 }
 
 #[test]
+fn what_is_below_a_root_that_has_moved_away_has_not_vanished() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().join("root");
+    fs::create_dir_all(place.join("a/b")).unwrap();
+    let handles = handles(4);
+    let root = handles.open_root(&place).unwrap();
+    evict_all(&handles, &root);
+
+    fs::rename(&place, home.path().join("elsewhere")).unwrap();
+    let error = handles.pin(&child(&root, "a"), GO_ON).unwrap_err();
+    assert!(is_replaced(&error), "{error:?}");
+}
+
+#[test]
 fn a_directory_that_was_replaced_is_refused_on_reopening() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
