@@ -331,6 +331,34 @@ fn a_process_without_descriptors_is_waited_for_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_descriptor_that_an_attempt_itself_gives_back_is_none_to_be_had() {
+    const NAME: &str = "handles::a_descriptor_that_an_attempt_itself_gives_back_is_none_to_be_had";
+    if !common::under_limit(NAME, 64) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("a/b")).unwrap();
+    let handles = handles(1_000);
+    let root = handles.open_root(directory.path()).unwrap();
+    handles.retire(&root);
+    let b = child(&child(&root, "a"), "b");
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    // A descent has two directories open at a time, and there is room for one.
+    taken.pop();
+    let asked = Cell::new(0);
+    let error = handles.pin(&b, &|| {
+        asked.set(asked.get() + 1);
+        asked.get() > 50
+    });
+    assert!(is_cancelled(&error.unwrap_err()));
+    taken.pop();
+    handles.pin(&b, GO_ON).unwrap();
+}
+
+#[test]
 fn the_budget_counts_the_descriptors_that_are_really_open() {
     // In a process of its own: other tests open files too.
     const NAME: &str = "handles::the_budget_counts_the_descriptors_that_are_really_open";
