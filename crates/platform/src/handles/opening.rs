@@ -53,23 +53,22 @@ impl Handles {
             if cancelled() {
                 return Err(Fault::Cancelled.into());
             }
-            let (from, error) = match self.plan(node, purpose) {
+            let (from, refusal) = match self.plan(node, purpose) {
                 Plan::Ready(pinned, cursor) => return Ok((pinned, cursor)),
                 Plan::Wait => continue,
                 Plan::Open(mut opening) => match self.open(&mut opening, cancelled) {
                     Ok(opened) => return Ok(self.keep(opening, opened, purpose)),
-                    Err(error) => (opening.from, error),
+                    Err(refusal) => (opening.from, refusal),
                 },
             };
+            let Refusal { error, baseless } = refusal;
             match Obstacle::of(&error) {
                 // The process or the system has no descriptor left. What is idle here is given up
                 // at once; if that was not enough, a wait comes before each further attempt.
                 Some(Obstacle::NoDescriptor) => {
-                    if is_descriptor_free() {
-                        refusals += 1;
-                        if refusals == MOST_REFUSALS {
-                            return Err(error);
-                        }
+                    refusals = if baseless { refusals + 1 } else { 0 };
+                    if refusals == MOST_REFUSALS {
+                        return Err(error);
                     }
                     drop(from);
                     self.0.give_way(std::mem::replace(&mut starved, true));
@@ -137,13 +136,13 @@ impl Handles {
     }
 
     /// Opens the directories of `opening.steps` one below the other, from the last to the first.
-    fn open(&self, opening: &mut Opening, cancelled: &dyn Fn() -> bool) -> io::Result<Opened> {
+    fn open(&self, opening: &mut Opening, cancelled: &dyn Fn() -> bool) -> Result<Opened, Refusal> {
         let backend = &self.0.backend;
         let (mut parent, mut current): (Option<Handle>, Option<Handle>) = (None, None);
         let (mut first, mut again) = (0, 0);
         for step in opening.steps.iter().rev() {
             if cancelled() {
-                return Err(Fault::Cancelled.into());
+                return Err(io::Error::from(Fault::Cancelled).into());
             }
             if current.is_some() {
                 // Closes the directory above the one that we are in, or lets go of where we began:
@@ -168,7 +167,7 @@ impl Handles {
                 false => error,
             })?;
             if !node.confirm(backend.identify(&handle)?) {
-                return Err(Fault::Replaced.into());
+                return Err(io::Error::from(Fault::Replaced).into());
             }
             if known {
                 again += 1
@@ -297,8 +296,26 @@ impl Drop for Grants {
 /// How often a directory is looked for anew that the server has forgotten.
 const STALE_REPETITIONS: u32 = 3;
 
-/// How often a lack of descriptors is believed while there are some. Now and then one was just set free; if it goes on,
-/// it is the file system that says so, of itself, and no waiting here helps.
+/// Why an [`Opening`] led nowhere.
+struct Refusal {
+    error: io::Error,
+    /// It says that there is no descriptor, and there was one.
+    baseless: bool,
+}
+
+impl From<io::Error> for Refusal {
+    /// Called while all that was opened on the way is open still: what that will give back was not there to be had.
+    fn from(error: io::Error) -> Refusal {
+        let lack = matches!(Obstacle::of(&error), Some(Obstacle::NoDescriptor));
+        Refusal {
+            baseless: lack && is_descriptor_free(),
+            error,
+        }
+    }
+}
+
+/// How often in a row a lack of descriptors is believed while there are some. Now and then one was just set free by
+/// another thread; if it goes on, it is the file system that says so, of itself, and no waiting here helps.
 const MOST_REFUSALS: u32 = 8;
 
 /// Whether this process gets a descriptor from the system now.

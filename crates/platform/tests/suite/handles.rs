@@ -56,7 +56,7 @@ fn what_is_below_a_root_that_has_moved_away_has_not_vanished() {
     fs::create_dir_all(place.join("a/b")).unwrap();
     let handles = handles(4);
     let root = handles.open_root(&place).unwrap();
-    evict_all(&handles, &root);
+    handles.retire(&root);
 
     fs::rename(&place, home.path().join("elsewhere")).unwrap();
     let error = handles.pin(&child(&root, "a"), GO_ON).unwrap_err();
@@ -342,6 +342,34 @@ fn a_process_without_descriptors_is_waited_for_and_nothing_is_lost() {
     giver.join().unwrap();
     assert_eq!(statted, entries);
     drop(taken);
+}
+
+#[test]
+fn a_descriptor_that_an_attempt_itself_gives_back_is_none_to_be_had() {
+    const NAME: &str = "handles::a_descriptor_that_an_attempt_itself_gives_back_is_none_to_be_had";
+    if !common::under_limit(NAME, 64) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("a/b")).unwrap();
+    let handles = handles(1_000);
+    let root = handles.open_root(directory.path()).unwrap();
+    handles.retire(&root);
+    let b = child(&child(&root, "a"), "b");
+    let mut taken = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        taken.push(file);
+    }
+    // A descent has two directories open at a time, and there is room for one.
+    taken.pop();
+    let asked = Cell::new(0);
+    let error = handles.pin(&b, &|| {
+        asked.set(asked.get() + 1);
+        asked.get() > 50
+    });
+    assert!(is_cancelled(&error.unwrap_err()));
+    taken.pop();
+    handles.pin(&b, GO_ON).unwrap();
 }
 
 #[test]
