@@ -20,9 +20,9 @@ fn mounted() -> Option<Mounted> {
 
 const IMPATIENT: [&str; 4] = [
     "--set",
-    "pipeline.stall_after=1s",
+    "pipeline.stall_after=2s",
     "--set",
-    "pipeline.stall_timeout=3s",
+    "pipeline.stall_timeout=6s",
 ];
 
 /// Scans a mount with rows to a file, as a program of its own; says how long that took.
@@ -69,11 +69,11 @@ fn one_directory_that_hangs_is_named_and_the_rest_is_written_in_time() {
     let home = tempfile::tempdir().unwrap();
     let (output, took) = scan(&mounted, home.path());
     assert_eq!(status(&output), 3, "{}", stderr(&output));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     // All but what is in it.
     assert_eq!(rows(home.path()), 6);
     let directory = mounted.path().join("b").display().to_string();
-    assert_eq!(stalls(home.path()), [directory.clone()]);
+    assert_eq!(stalls(home.path()), std::slice::from_ref(&directory));
     let told = stderr(&output);
     let named = format!("list {directory} has not come back for");
     assert!(told.contains(&named), "{told}");
@@ -88,7 +88,7 @@ fn when_every_thread_hangs_the_command_returns_in_time_all_the_same() {
     let home = tempfile::tempdir().unwrap();
     let (output, took) = scan(&mounted, home.path());
     assert_eq!(status(&output), 3, "{}", stderr(&output));
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     assert_eq!(rows(home.path()), 1);
     assert!(!stalls(home.path()).is_empty());
 }
