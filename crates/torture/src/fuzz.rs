@@ -54,7 +54,7 @@ pub(crate) fn run(suite: &Suite) -> Result<(), Broken> {
     std::panic::set_hook(Box::new(|_| {}));
     let directories = Corpus::new("dirents", directories());
     let jobs = Corpus::new("job", jobs());
-    let (dirent_batches, job_batches) = (suite.size(200, 20_000), suite.size(10, 1000));
+    let (dirent_batches, job_batches) = (suite.size(100, 10_000), suite.size(100, 10_000));
     suite.share(3, |thread, threads| {
         let mine = |batch: &u64| batch % threads == thread;
         for batch in (0..dirent_batches).filter(mine) {
@@ -166,8 +166,8 @@ fn damaged_directories(suite: &Suite, batch: u64, corpus: &Corpus) {
             )
         });
     }
-    let oracles = [Oracle::Loss, Oracle::Escape, Oracle::Lie, Oracle::Bound];
-    suite.count(Part::Fuzz, batch, &oracles, BATCH, findings);
+    // A quick execution is not worth a scan: it does not stand behind the oracles of scans, though it may violate them.
+    suite.count(Part::Fuzz, batch, &[Oracle::Bound], BATCH, findings);
 }
 
 /// The names in a result of `getdents64`, and whether all of it is sound.

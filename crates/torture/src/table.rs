@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::oracle::Oracle;
-use crate::suite::{Suite, Tally};
+use crate::suite::{Part, Suite, Tally};
 
 /// What was found, for people and for READMEs.
 pub(crate) fn markdown(suite: &Suite, tally: &Tally, took: Duration) -> String {
@@ -31,12 +31,14 @@ pub(crate) fn markdown(suite: &Suite, tally: &Tally, took: Duration) -> String {
         out.push_str(&row);
     }
     let total: u64 = tally.parts.values().map(|part| part.cases).sum();
+    let fuzz = tally.parts.get(&Part::Fuzz).map_or(0, |part| part.cases);
     let version = if suite.full { "full" } else { "bounded" };
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "\n{} cases, {version} version, seed {}, {:.0} s\n",
-        grouped(total),
+        "\n{} cases and {} executions of T11, {version} version, seed {}, {:.0} s\n",
+        grouped(total - fuzz),
+        grouped(fuzz),
         suite.seed,
         took.as_secs_f64()
     );
