@@ -260,3 +260,58 @@ impl<T: Watched> WatchedSlot for Slot<T> {
         })
     }
 }
+
+#[cfg(test)]
+#[cfg(not(shuttle))]
+mod tests {
+    use super::*;
+
+    /// Knows how many steps were done when it was given up.
+    struct Stepping(Option<u64>);
+
+    impl Watched for Stepping {
+        fn run(_: &mut Watch<Stepping>) -> Result<(), StageError> {
+            Ok(())
+        }
+
+        fn call(&self, _: u64) -> (&'static str, Vec<u8>) {
+            ("step", Vec::new())
+        }
+
+        fn give_up(&mut self, done: u64) {
+            self.0 = Some(done);
+        }
+    }
+
+    #[test]
+    fn a_call_that_has_moved_since_it_was_looked_at_is_not_given_up() {
+        let mut watch = Watch::new(Box::new(Stepping(None)), &Arc::default());
+        let slot = watch.slot();
+        let answer = watch.call(|pulse| {
+            let seen = slot.sample();
+            pulse.done(1);
+            assert!(slot.seize(seen).is_none());
+            let seen = slot.sample();
+            pulse.alive();
+            assert!(slot.seize(seen).is_none());
+            slot.sample()
+        });
+        let seen = answer.unwrap();
+        assert_eq!(watch.0, None);
+        // The next call is another one, though it has not moved either.
+        let answer = watch.call(|_| slot.seize(seen).is_none());
+        assert!(answer.unwrap());
+    }
+
+    #[test]
+    fn a_call_that_stands_still_is_given_up_at_the_step_that_it_stands_at() {
+        let mut watch = Watch::new(Box::new(Stepping(None)), &Arc::default());
+        let slot = watch.slot();
+        let answer = watch.call(|pulse| {
+            pulse.done(7);
+            let seized = slot.seize(slot.sample());
+            assert!(seized.is_some_and(|seized| seized.operation == "step"));
+        });
+        assert!(matches!(answer, Err(StageError::Stopped(Stop::Replaced))));
+    }
+}

@@ -113,6 +113,26 @@ fn a_worker_that_can_do_nothing_ends_with_the_second_signal() {
 }
 
 #[test]
+fn a_worker_that_hears_a_second_signal_ends_at_once() {
+    let mut command = statline();
+    let patient = ["--set", "pipeline.stop_timeout=1h"];
+    command
+        .args(["scan", "/usr", "-qq", "-o", "-"])
+        .args(patient);
+    let mut scan = Waiting::of(command);
+    let worker = scan.worker.to_string();
+    // Its parent hears of none, so it is not the parent that ends.
+    wait_until(|| {
+        let _ = Command::new("kill")
+            .args(["-s", "INT", &worker])
+            .stderr(Stdio::null())
+            .status();
+        scan.parent.try_wait().unwrap().is_some()
+    });
+    assert_eq!(scan.end().0, Some(130));
+}
+
+#[test]
 fn a_worker_does_not_outlive_its_parent() {
     let mut scan = Waiting::start();
     scan.parent.kill().unwrap();

@@ -431,6 +431,28 @@ fn swallowing_a_truncated_input_does_not_make_a_complete_run() {
 }
 
 #[test]
+fn swallowing_a_stop_and_claiming_to_have_enough_does_not_make_a_complete_run() {
+    let (cancel, all_sent) = (CancelHandle::new(), Gate::default());
+    let (handle, sent) = (cancel.clone(), all_sent.clone());
+    let mut builder = Builder::new("test");
+    let source = produce(move |out: &mut Outlet<u64>| {
+        (0..3).try_for_each(|number| out.send(number))?;
+        sent.open();
+        Ok(())
+    });
+    let source = builder.source("source", source).done();
+    let careless = reader(move |input| {
+        all_sent.pass();
+        handle.cancel();
+        assert!(input.recv().is_err());
+        Err(StageError::ENOUGH)
+    });
+    let _ = builder.stage("careless", careless, ()).reads(&source);
+    let report = run_with(build(builder), &cancel);
+    assert_eq!(report.outcome, Outcome::Cancelled);
+}
+
+#[test]
 fn what_a_stage_does_after_its_ports_were_cut_is_a_consequence() {
     // Both were told to stop before they panicked or failed: the run is cancelled, not failed.
     for panics in [true, false] {

@@ -45,6 +45,8 @@ fn cancel_when(blocked: &Gate, builder: Builder, verdicts: &Verdicts) {
     assert_eq!(report.outcome, Outcome::Cancelled);
     assert!(report.fault.is_none());
     assert!(!verdicts.published());
+    // A run that waits in vain for a stage ends all the same, after a while and without its thread.
+    assert!(report.stalls.is_empty(), "{:?}", report.stalls);
 }
 
 #[test]
@@ -139,6 +141,34 @@ fn a_stage_that_ends_as_if_it_were_done_when_it_hears_of_the_stop_is_not_believe
     );
     let source = builder.stage("source", kind, ()).done();
     let sink = consume(|_: u64, _| Ok(())).noting("sink", &verdicts);
+    let _ = builder.sink("sink", sink).reads(&source);
+    cancel_when(&at_work, builder, &verdicts);
+}
+
+#[test]
+fn a_stage_that_hears_of_the_stop_is_not_believed_though_nobody_waits_for_its_output() {
+    let (verdicts, at_work) = (Verdicts::default(), Gate::default());
+    let working = at_work.clone();
+    let mut builder = Builder::new("test");
+    let kind = custom(
+        |ports: &mut Declare<'_>| ports.output::<u64>("out", Properties::default()),
+        move |port, stage: &mut Opening<'_>| {
+            let (context, working) = (stage.context().clone(), working.clone());
+            stage.source(&port, |_| {
+                Ok(produce(move |out: &mut Outlet<u64>| {
+                    out.send(1)?;
+                    working.open();
+                    while context.checkpoint().is_ok() {
+                        std::thread::yield_now();
+                    }
+                    Ok(())
+                }))
+            })
+        },
+    );
+    let source = builder.stage("source", kind, ()).done();
+    // Its own end is a good one, whatever comes later.
+    let sink = consume(|_: u64, _| Err(StageError::ENOUGH)).noting("sink", &verdicts);
     let _ = builder.sink("sink", sink).reads(&source);
     cancel_when(&at_work, builder, &verdicts);
 }
