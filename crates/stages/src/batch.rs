@@ -128,6 +128,7 @@ impl Transform for Regroup {
             self.flush(out)?;
             self.pending.set_follows_links(message.follows_links());
         }
+        let looked_at = message.looked_at();
         // What is large enough already need not be copied.
         if message.len() <= full && message.len() * 2 >= full {
             self.flush(out)?;
@@ -136,6 +137,9 @@ impl Transform for Regroup {
         for (directory, range) in message.groups() {
             let mut start = range.start;
             while start < range.end {
+                if let Some(looked_at) = looked_at {
+                    self.pending.note_looked_at(looked_at);
+                }
                 let end = range.end.min(start + full - self.pending.len());
                 self.pending
                     .append_range(directory, message.entries(), start..end);

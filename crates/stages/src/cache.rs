@@ -168,7 +168,15 @@ impl Kind for Cache {
 /// The fields to compare. Reports a signature that cannot be served.
 fn check_signature(signature: &[Field], ports: &mut Declare<'_>) -> Vec<Field> {
     for (place, field) in signature.iter().enumerate() {
-        if let Field::Path | Field::Target | Field::Change | Field::Depth = field {
+        let tells_nothing = [
+            Field::Path,
+            Field::Target,
+            Field::Change,
+            Field::Remembered,
+            Field::Hash,
+            Field::Depth,
+        ];
+        if tells_nothing.contains(field) {
             ports.problem(
                 &format!("signature[{place}]"),
                 format!("\"{field}\" does not tell whether an entry has changed"),
@@ -265,7 +273,7 @@ impl Counters {
     }
 
     fn count(&self, changes: &[Change]) {
-        let mut counts = [0; 3];
+        let mut counts = [0; 4];
         for change in changes {
             counts[*change as usize] += 1;
         }
@@ -316,7 +324,7 @@ impl Marker {
             }
         }
         self.counters.count(&changes);
-        batch.set_changes(changes);
+        batch.set_changes(&changes);
         updates
     }
 
@@ -727,6 +735,7 @@ mod tests {
                         prop_assert!(before.is_some());
                         prop_assert_ne!(before, Some(&(version, true)), "without need");
                     }
+                    Change::Deleted => prop_assert!(false, "a memory does not tell what is gone"),
                 }
                 if scan.delivered {
                     let was_old = written < looked_at - 2000;

@@ -119,6 +119,16 @@ impl CsvRows {
                     let change = row.change.map_or("", |change| change.as_str());
                     out.extend_from_slice(change.as_bytes());
                 }
+                Field::Remembered => {
+                    if row.remembered {
+                        out.extend_from_slice(b"true");
+                    }
+                }
+                Field::Hash => {
+                    if let Some(hash) = row.hash {
+                        hash.write_hex(out);
+                    }
+                }
                 Field::Depth => push_number(out, row.depth()),
             }
             out.push(b',');
@@ -346,7 +356,7 @@ mod tests {
             prop_assert_eq!(
                 header.join(","),
                 "path,path_b64,kind,mode,uid,gid,size,allocated,nlink,inode,device,rdev,atime_ns,mtime_ns,ctime_ns,btime_ns,\
-                 attributes,mount_id,target,target_b64,change"
+                 attributes,mount_id,target,target_b64,change,remembered,hash"
             );
             prop_assert_eq!(rows.len(), samples.len());
             for (row, sample) in rows.zip(&samples) {

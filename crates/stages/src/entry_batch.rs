@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statline_pipeline::Message;
-use statline_platform::{DirNode, Entries, Kind, Metadata};
+use statline_platform::{DirNode, Entries, Kind, Metadata, Timestamp};
 
 use crate::row::{Columns, RowIter, Rows};
 
@@ -56,6 +56,8 @@ pub struct EntryBatch {
     groups: Vec<Group>,
     ends: Vec<DirectoryEnd>,
     follows_links: bool,
+    /// None of the metadata is older.
+    looked_at: Option<Timestamp>,
 }
 
 impl EntryBatch {
@@ -85,6 +87,16 @@ impl EntryBatch {
     /// Sets whether symbolic links stand for what they lead to.
     pub fn set_follows_links(&mut self, follows: bool) {
         self.follows_links = follows;
+    }
+
+    /// When the first of the metadata in it was fetched; `None` if nobody noted it.
+    pub fn looked_at(&self) -> Option<Timestamp> {
+        self.looked_at
+    }
+
+    /// Notes that some of the metadata may have been fetched as early as this.
+    pub fn note_looked_at(&mut self, time: Timestamp) {
+        self.looked_at = Some(self.looked_at.map_or(time, |before| before.min(time)));
     }
 
     /// All entries, whatever directory they are in.

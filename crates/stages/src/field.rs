@@ -52,15 +52,19 @@ pub enum Field {
     MountId,
     /// Where a symbolic link leads.
     Target,
-    /// How the entry stands to what a cache remembers: new, changed or unchanged.
+    /// How the entry stands to what a cache remembers: new, changed, unchanged or deleted.
     Change,
+    /// Whether the metadata is what an earlier run saw, and this one did not look: true, or left out.
+    Remembered,
+    /// The BLAKE3 digest of the contents, in hexadecimal.
+    Hash,
     /// How far below its root the entry is: 0 for a root.
     Depth,
 }
 
 impl Field {
     /// Every column, in the order in which outputs have them unless a job says otherwise.
-    pub const ALL: [Field; 20] = [
+    pub const ALL: [Field; 22] = [
         Field::Path,
         Field::Kind,
         Field::Mode,
@@ -80,6 +84,8 @@ impl Field {
         Field::MountId,
         Field::Target,
         Field::Change,
+        Field::Remembered,
+        Field::Hash,
         Field::Depth,
     ];
 
@@ -105,6 +111,8 @@ impl Field {
             Field::MountId => "mount_id",
             Field::Target => "target",
             Field::Change => "change",
+            Field::Remembered => "remembered",
+            Field::Hash => "hash",
             Field::Depth => "depth",
         }
     }
@@ -140,7 +148,12 @@ impl Field {
             Field::Btime => metadata.born().map(time_number),
             Field::Attributes => metadata.attributes().map(Into::into),
             Field::MountId => metadata.mount_id().map(Into::into),
-            Field::Path | Field::Target | Field::Change | Field::Depth => None,
+            Field::Path
+            | Field::Target
+            | Field::Change
+            | Field::Remembered
+            | Field::Hash
+            | Field::Depth => None,
         }
     }
 
@@ -245,7 +258,10 @@ pub(crate) fn report_missing(ports: &mut Declare<'_>, option: &str, missing: &[F
         .is_some_and(|stream| stream.is::<EntryBatch>());
     let fetched = missing
         .iter()
-        .filter(|field| !matches!(field, Field::Target | Field::Change))
+        .filter(|field| {
+            let added = [Field::Target, Field::Change, Field::Remembered, Field::Hash];
+            !added.contains(field)
+        })
         .map(Field::to_string)
         .collect::<Vec<_>>();
     let mut remedies = Vec::new();
@@ -263,6 +279,12 @@ pub(crate) fn report_missing(ports: &mut Declare<'_>, option: &str, missing: &[F
     }
     if missing.contains(&Field::Change) {
         remedies.push("put a stage of type cache in between".to_owned());
+    }
+    if missing.contains(&Field::Remembered) {
+        remedies.push("set `max_age` on the stage of type stat".to_owned());
+    }
+    if missing.contains(&Field::Hash) {
+        remedies.push("put a stage of type hash in between".to_owned());
     }
     let missing: Vec<String> = missing.iter().map(|field| format!("\"{field}\"")).collect();
     let carrier = if names_only { "names" } else { "records" };

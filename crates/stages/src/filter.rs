@@ -288,7 +288,7 @@ mod tests {
         }
         let mut records = RecordBatch::new(entries, all);
         let marks = [Change::New, Change::Changed, Change::Unchanged];
-        records.set_changes([marks, marks].concat());
+        records.set_changes(&[marks, marks].concat());
         records.push_end(DirectoryEnd {
             directories: 0,
             directory: b,

@@ -132,6 +132,20 @@ impl JsonRows {
                         push_word(out, change.as_str());
                     }
                 }
+                Field::Remembered => {
+                    if row.remembered {
+                        key!("remembered");
+                        out.extend_from_slice(b"true");
+                    }
+                }
+                Field::Hash => {
+                    if let Some(hash) = row.hash {
+                        key!("hash");
+                        out.push(b'"');
+                        hash.write_hex(out);
+                        out.push(b'"');
+                    }
+                }
                 Field::Depth => {
                     key!("depth");
                     push_number(out, row.depth());
@@ -444,7 +458,7 @@ for line in open(sys.argv[1], "rb"):
                 .set_modified(time(-2, 500_000_000));
         });
         let mut records = RecordBatch::new(batch, vec![full, Default::default()]);
-        records.set_changes(vec![Change::New, Change::Unchanged]);
+        records.set_changes(&[Change::New, Change::Unchanged]);
         let fields = vec![
             Field::Size,
             Field::Change,

@@ -6,6 +6,7 @@ mod admission;
 mod batch;
 mod cache;
 mod collect;
+mod content_hash;
 mod csv;
 mod descent;
 mod directories;
@@ -30,6 +31,8 @@ mod opened_roots;
 mod output_file;
 mod output_mark;
 mod output_path;
+#[allow(dead_code)]
+mod packed;
 mod path_order;
 mod path_prefix;
 mod paths;
@@ -59,6 +62,7 @@ pub use cache::{Cache, CacheConfig};
 pub use collect::{
     CollectError, Collection, Entry, collect_with_batched_stats, collect_with_errors,
 };
+pub use content_hash::ContentHash;
 pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use statline_pipeline::{Pulse, StageError, Watch};
 use statline_platform::{
@@ -361,7 +362,9 @@ impl Reading {
         };
         let (mut reading, fetched) = match (handle, worker.ahead.take()) {
             (Some(handle), Some(mut ahead)) => {
-                let metadata = worker.pending.batch.take_metadata();
+                let batch = &mut worker.pending.batch;
+                batch.note_looked_at(SystemTime::now().into());
+                let metadata = batch.take_metadata();
                 let (chunk, follow) = (Arc::clone(&self.chunk), self.follows_links);
                 let (mut reading, (ahead, metadata, count)) =
                     self.call_out(worker, move |pulse| {

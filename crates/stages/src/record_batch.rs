@@ -4,8 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statline_pipeline::Message;
-use statline_platform::{DirNode, Metadata};
+use statline_platform::{DirNode, Metadata, Timestamp};
 
+use crate::ContentHash;
 use crate::entry_batch::{DirectoryEnd, EntryBatch};
 use crate::row::{Columns, Row, RowIter, Rows};
 
@@ -29,6 +30,8 @@ pub enum Change {
     Changed,
     /// It was there and is the same.
     Unchanged,
+    /// It was there and is gone: the record tells what it was.
+    Deleted,
 }
 
 impl Change {
@@ -38,8 +41,16 @@ impl Change {
             Change::New => "new",
             Change::Changed => "changed",
             Change::Unchanged => "unchanged",
+            Change::Deleted => "deleted",
         }
     }
+}
+
+/// What stages have found out about a record beyond its metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) change: Option<Change>,
+    pub(crate) remembered: bool,
 }
 
 /// The targets of symbolic links, packed; a row that is none has an empty one.
@@ -75,7 +86,9 @@ pub struct RecordBatch {
     /// One for each entry, or none at all.
     targets: Option<Targets>,
     /// One for each entry, or none at all.
-    changes: Vec<Change>,
+    notes: Vec<Note>,
+    /// One for each entry, or none at all.
+    hashes: Vec<Option<ContentHash>>,
 }
 
 impl RecordBatch {
@@ -89,7 +102,8 @@ impl RecordBatch {
             entries,
             metadata,
             targets: None,
-            changes: Vec::new(),
+            notes: Vec::new(),
+            hashes: Vec::new(),
         }
     }
 
@@ -136,9 +150,38 @@ impl RecordBatch {
     ///
     /// # Panics
     /// If there is not one mark for each record.
-    pub fn set_changes(&mut self, changes: Vec<Change>) {
+    pub fn set_changes(&mut self, changes: &[Change]) {
         assert_eq!(changes.len(), self.len(), "each record has its mark");
-        self.changes = changes;
+        self.notes.resize(changes.len(), Note::default());
+        for (note, &change) in self.notes.iter_mut().zip(changes) {
+            note.change = Some(change);
+        }
+    }
+
+    /// Notes which records are what an earlier run saw, and were not looked at by this one.
+    ///
+    /// # Panics
+    /// If it is not said of each record.
+    pub fn set_remembered(&mut self, remembered: &[bool]) {
+        assert_eq!(remembered.len(), self.len(), "it is said of each record");
+        self.notes.resize(remembered.len(), Note::default());
+        for (note, &remembered) in self.notes.iter_mut().zip(remembered) {
+            note.remembered = remembered;
+        }
+    }
+
+    /// Sets the digests of the contents, of those records that have one.
+    ///
+    /// # Panics
+    /// If there is not one for each record.
+    pub fn set_hashes(&mut self, hashes: Vec<Option<ContentHash>>) {
+        assert_eq!(hashes.len(), self.len(), "each record has its digest");
+        self.hashes = hashes;
+    }
+
+    /// No record of this batch was looked at before; `None` if nobody noted it.
+    pub fn looked_at(&self) -> Option<Timestamp> {
+        self.entries.looked_at()
     }
 
     /// Appends a record.
@@ -149,7 +192,11 @@ impl RecordBatch {
         });
         self.metadata
             .push(row.metadata.cloned().unwrap_or_default());
-        self.push_columns(before, row.target, row.change);
+        let note = Note {
+            change: row.change,
+            remembered: row.remembered,
+        };
+        self.push_columns(before, row.target, note, row.hash);
     }
 
     /// Appends some of the records of another batch, all from one directory.
@@ -164,21 +211,32 @@ impl RecordBatch {
             .append_range(directory, other.entries.entries(), range.clone());
         self.metadata
             .extend_from_slice(&other.metadata[range.clone()]);
-        if other.targets.is_none()
-            && self.targets.is_none()
-            && other.changes.is_empty()
-            && self.changes.is_empty()
-        {
+        if let Some(looked_at) = other.looked_at() {
+            self.entries.note_looked_at(looked_at);
+        }
+        if !other.has_columns() && !self.has_columns() {
             return;
         }
         for (offset, row) in range.enumerate() {
-            let target = other.targets.as_ref().and_then(|targets| targets.get(row));
-            self.push_columns(before + offset, target, other.changes.get(row).copied());
+            let note = other.note(row);
+            let hash = other.hash(row);
+            self.push_columns(before + offset, other.target(row), note, hash);
         }
     }
 
+    /// Whether any of the optional columns is there.
+    fn has_columns(&self) -> bool {
+        self.targets.is_some() || !self.notes.is_empty() || !self.hashes.is_empty()
+    }
+
     /// Adds the optional columns of the row `at`, which is the next one they lack.
-    fn push_columns(&mut self, at: usize, target: Option<&[u8]>, change: Option<Change>) {
+    fn push_columns(
+        &mut self,
+        at: usize,
+        target: Option<&[u8]>,
+        note: Note,
+        hash: Option<&ContentHash>,
+    ) {
         if target.is_some() && self.targets.is_none() {
             let mut targets = Targets::default();
             targets.ends.resize(at, 0);
@@ -187,14 +245,13 @@ impl RecordBatch {
         if let Some(targets) = &mut self.targets {
             targets.push(target.unwrap_or_default());
         }
-        match change {
-            // The column is whole or absent: rows that came before without a mark had no cache in front of them.
-            Some(change) => {
-                self.changes.resize(at, Change::New);
-                self.changes.push(change);
-            }
-            None if !self.changes.is_empty() => self.changes.push(Change::New),
-            None => {}
+        if note != Note::default() || !self.notes.is_empty() {
+            self.notes.resize(at, Note::default());
+            self.notes.push(note);
+        }
+        if hash.is_some() || !self.hashes.is_empty() {
+            self.hashes.resize(at, None);
+            self.hashes.push(hash.copied());
         }
     }
 
@@ -205,6 +262,9 @@ impl RecordBatch {
             return;
         }
         let mut rest = RecordBatch::default();
+        if let Some(looked_at) = self.looked_at() {
+            rest.entries.note_looked_at(looked_at);
+        }
         for (directory, range) in self.entries.groups() {
             let mut start = range.start;
             while start < range.end {
@@ -233,13 +293,16 @@ impl RecordBatch {
     pub fn row(&self, index: usize) -> Row<'_> {
         let entries = self.entries.entries();
         let metadata = &self.metadata[index];
+        let note = self.note(index);
         Row {
             directory: self.entries.group_of(index).0,
             name: entries.name(index),
             kind: metadata.kind().or_else(|| entries.kind(index)),
             metadata: Some(metadata),
             target: self.target(index),
-            change: self.changes.get(index).copied(),
+            change: note.change,
+            remembered: note.remembered,
+            hash: self.hash(index),
         }
     }
 
@@ -261,7 +324,8 @@ impl RecordBatch {
             + targets.map_or(0, |targets| {
                 targets.bytes.capacity() + targets.ends.capacity() * size_of::<u32>()
             })
-            + self.changes.capacity()
+            + self.notes.capacity() * size_of::<Note>()
+            + self.hashes.capacity() * size_of::<Option<ContentHash>>()
     }
 }
 
@@ -281,7 +345,6 @@ impl Rows for RecordBatch {
             &self.entries,
             Columns {
                 metadata: Some(&self.metadata),
-                changes: &self.changes,
                 batch: Some(self),
             },
         )
@@ -295,5 +358,76 @@ impl Rows for RecordBatch {
 impl RecordBatch {
     pub(crate) fn target(&self, row: usize) -> Option<&[u8]> {
         self.targets.as_ref().and_then(|targets| targets.get(row))
+    }
+
+    pub(crate) fn note(&self, row: usize) -> Note {
+        self.notes.get(row).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn hash(&self, row: usize) -> Option<&ContentHash> {
+        self.hashes.get(row).and_then(Option::as_ref)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixtures::{child, root};
+    use statline_platform::NameBuf;
+
+    /// What a row holds in the columns that not every batch has.
+    type Columns = (Option<Vec<u8>>, Option<Change>, bool, Option<ContentHash>);
+
+    fn columns(row: &Row<'_>) -> Columns {
+        let target = row.target.map(<[u8]>::to_vec);
+        (target, row.change, row.remembered, row.hash.copied())
+    }
+
+    fn column() -> impl Strategy<Value = Columns> {
+        let change = prop::sample::select(vec![Change::New, Change::Deleted]);
+        (
+            prop::option::weighted(0.3, prop::collection::vec(1u8.., 1..4)),
+            prop::option::weighted(0.3, change),
+            prop::bool::weighted(0.2),
+            prop::option::weighted(0.3, any::<[u8; 32]>().prop_map(ContentHash::from)),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn columns_stay_with_their_rows_however_batches_are_cut_and_joined(
+            rows in prop::collection::vec(column(), 0..12), cut in 0usize..12, kept in prop::collection::vec(any::<bool>(), 12),
+        ) {
+            let directory = child(&root("r"), b"d");
+            let mut parts = [RecordBatch::default(), RecordBatch::default()];
+            for (number, (target, change, remembered, hash)) in rows.iter().enumerate() {
+                let name = NameBuf::new(number.to_string().as_bytes()).unwrap();
+                parts[usize::from(number >= cut)].push_row(&Row {
+                    directory: &directory,
+                    name: name.as_name(),
+                    kind: None,
+                    metadata: None,
+                    target: target.as_deref(),
+                    change: *change,
+                    remembered: *remembered,
+                    hash: hash.as_ref(),
+                });
+            }
+            let mut all = RecordBatch::default();
+            for part in &parts {
+                for (directory, range) in part.entries().groups() {
+                    all.append_range(directory, part, range);
+                }
+            }
+            let read: Vec<Columns> = all.rows().map(|row| columns(&row)).collect();
+            prop_assert_eq!(&read, &rows);
+            let mut number = 0..;
+            all.retain(|_| kept[number.next().unwrap_or(0)]);
+            let read: Vec<Columns> = (0..all.len()).map(|row| columns(&all.row(row))).collect();
+            let expected: Vec<Columns> = rows.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(row, _)| row).collect();
+            prop_assert_eq!(read, expected);
+        }
     }
 }

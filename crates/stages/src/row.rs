@@ -5,8 +5,9 @@ use std::sync::Arc;
 use statline_pipeline::Message;
 use statline_platform::{DirNode, Kind, Metadata, Name};
 
+use crate::ContentHash;
 use crate::entry_batch::{DirectoryEnd, EntryBatch};
-use crate::record_batch::{Change, RecordBatch};
+use crate::record_batch::{Change, Note, RecordBatch};
 
 /// One entry, with what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,10 @@ pub struct Row<'a> {
     pub target: Option<&'a [u8]>,
     /// How it stands to what a cache remembers, if one was asked.
     pub change: Option<Change>,
+    /// Whether all this is what an earlier run saw, and this one did not look.
+    pub remembered: bool,
+    /// The digest of its contents, if they were read.
+    pub hash: Option<&'a ContentHash>,
 }
 
 impl Row<'_> {
@@ -57,7 +62,6 @@ pub trait Rows: Message {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Columns<'a> {
     pub(crate) metadata: Option<&'a [Metadata]>,
-    pub(crate) changes: &'a [Change],
     pub(crate) batch: Option<&'a RecordBatch>,
 }
 
@@ -95,6 +99,8 @@ impl<'a> Iterator for RowIter<'a> {
         self.row += 1;
         let metadata = self.columns.metadata.map(|metadata| &metadata[row]);
         let entries = self.entries.entries();
+        let batch = self.columns.batch;
+        let note = batch.map_or(Note::default(), |batch| batch.note(row));
         Some(Row {
             directory,
             name: entries.name(row),
@@ -102,8 +108,10 @@ impl<'a> Iterator for RowIter<'a> {
                 .and_then(Metadata::kind)
                 .or_else(|| entries.kind(row)),
             metadata,
-            target: self.columns.batch.and_then(|batch| batch.target(row)),
-            change: self.columns.changes.get(row).copied(),
+            target: batch.and_then(|batch| batch.target(row)),
+            change: note.change,
+            remembered: note.remembered,
+            hash: batch.and_then(|batch| batch.hash(row)),
         })
     }
 

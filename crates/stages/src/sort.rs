@@ -44,7 +44,7 @@ pub struct SortConfig {
     /// Records that are equal in all of these fields are in the order of their paths. A value that is absent counts as
     /// smaller than any other: such records come first, or last where the field is descending. Kinds are in the order
     /// file, directory, symlink, fifo, socket, block_device, char_device, other; marks of a cache in the order new,
-    /// changed, unchanged.
+    /// changed, unchanged, deleted.
     #[serde(default = "by_path")]
     pub by: Vec<SortKey>,
 
@@ -516,6 +516,8 @@ mod tests {
                 metadata: Some(&metadata),
                 target: target(&entry),
                 change: None,
+                remembered: false,
+                hash: None,
             });
             if *cut {
                 batches.push(RecordBatch::default());
@@ -705,6 +707,8 @@ mod tests {
                 metadata: Some(&Metadata::default()),
                 target: None,
                 change: None,
+                remembered: false,
+                hash: None,
             });
         }
         vec![batch]
@@ -769,6 +773,8 @@ mod tests {
                 metadata: None,
                 target: None,
                 change: None,
+                remembered: false,
+                hash: None,
             });
         }
         let order = sort(&[batch], &[SortKey::PATH], &Workers::default());

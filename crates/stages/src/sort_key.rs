@@ -37,6 +37,7 @@ impl SortKey {
                 (b.directory, b.name.as_bytes()),
             ),
             Field::Target => a.target.cmp(&b.target),
+            Field::Hash => a.hash.cmp(&b.hash),
             field => number(field, a).cmp(&number(field, b)),
         };
         if self.descending {
@@ -53,6 +54,7 @@ impl SortKey {
             // Only a walk up the directories would tell.
             Field::Path => 0,
             Field::Target => bytes_prefix(row.target.unwrap_or_default()),
+            Field::Hash => bytes_prefix(row.hash.map_or(&[], |hash| &hash.as_bytes()[..])),
             field => number(field, row).map_or(0, |number| number.saturating_add(1)),
         };
         if self.descending { !prefix } else { prefix }
@@ -61,7 +63,7 @@ impl SortKey {
     /// Whether two rows that both have this prefix are equal by this key.
     pub(crate) fn is_all(self, prefix: u128) -> bool {
         match self.field {
-            Field::Path => false,
+            Field::Path | Field::Hash => false,
             // No target holds a zero: one at the end is padding, and the target ends before it.
             Field::Target => {
                 let prefix = if self.descending { !prefix } else { prefix };
@@ -82,7 +84,9 @@ fn number(field: Field, row: &Row<'_>) -> Option<u128> {
             Change::New => 0,
             Change::Changed => 1,
             Change::Unchanged => 2,
+            Change::Deleted => 3,
         }),
+        Field::Remembered => Some(row.remembered.into()),
         field => row.metadata.and_then(|metadata| field.number(metadata)),
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -206,6 +207,7 @@ impl Watched for StatWorker {
 
 impl Work {
     fn new(mut batch: EntryBatch) -> Work {
+        batch.note_looked_at(SystemTime::now().into());
         Work {
             metadata: batch.take_metadata(),
             batch: Arc::new(batch),
