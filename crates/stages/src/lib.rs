@@ -24,6 +24,7 @@ mod frontier;
 mod hard_links;
 mod jsonl;
 mod largest;
+mod left_out;
 mod links;
 mod moment;
 mod null;
@@ -60,7 +61,7 @@ mod text_sink;
 mod workers;
 
 pub use batch::{Batch, BatchConfig};
-pub use cache::{Cache, CacheConfig};
+pub use cache::{Cache, CacheConfig, RootIds};
 pub use collect::{
     CollectError, Collection, Entry, collect_with_batched_stats, collect_with_errors,
 };

@@ -252,7 +252,33 @@ impl Store {
         }))
     }
 
-    /// The same with what this run has written.
+    /// The directories that were remembered below one, by their paths from there, but for those whose paths are too long.
+    pub(crate) fn paths_below(
+        &self,
+        key: &Key,
+    ) -> Result<impl Iterator<Item = Result<Vec<u8>, StoreError>>, StoreError> {
+        let prefix = key.below().unwrap_or_default();
+        let found = match prefix.is_empty() {
+            true => None,
+            false => Some(
+                (self.before.directories.range(&prefix[..]..))
+                    .map_err(|error| self.failed("read", error))?,
+            ),
+        };
+        let paths = found
+            .into_iter()
+            .flatten()
+            .map_while(move |entry| match entry {
+                Ok((key, _)) => key
+                    .value()
+                    .strip_prefix(&prefix[..])
+                    .map(|rest| Ok(rest.to_vec())),
+                Err(error) => Some(Err(self.failed("read", error))),
+            });
+        Ok(paths)
+    }
+
+    /// As [`directory_before`](Store::directory_before), with what this run has written.
     pub(crate) fn directory_now(&self, key: &Key, value: &mut Vec<u8>) -> Result<bool, StoreError> {
         let mut run = self.run();
         if run.transaction.is_none() {
@@ -309,7 +335,7 @@ impl Store {
         })
     }
 
-    /// Forgets digests, of those files that have one.
+    /// Forgets what earlier runs found out of the contents of files.
     pub(crate) fn forget_digests(
         &self,
         root: Root,
@@ -320,10 +346,19 @@ impl Store {
         if empty.map_err(|error| self.failed("read", error))? && self.run().transaction.is_none() {
             return Ok(());
         }
+        let before = &self.before.digests;
         self.writing(&mut self.run(), |transaction| {
             let mut table = transaction.open_table(DIGESTS)?;
             for file in files {
-                table.remove(&digest::key(root, file)[..])?;
+                let key = &digest::key(root, file)[..];
+                // What this run has found out holds: the file has another name by now.
+                let is_old = match (before.get(key)?, table.get(key)?) {
+                    (Some(before), Some(now)) => before.value() == now.value(),
+                    _ => false,
+                };
+                if is_old {
+                    table.remove(key)?;
+                }
             }
             Ok(())
         })
