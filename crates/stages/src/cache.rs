@@ -11,7 +11,7 @@ mod gone;
 mod judge;
 mod memory;
 mod open_directory;
-mod root_ids;
+mod roots;
 mod signature;
 #[cfg(all(test, unix))]
 mod tests;
@@ -27,9 +27,11 @@ use statline_pipeline::{
 };
 
 use self::disk::DiskMarker;
+pub(crate) use self::judge::Judge;
 use self::memory::Memory;
-pub use self::root_ids::RootIds;
-use self::signature::{DEFAULT_SIGNATURE, check_signature};
+pub(crate) use self::signature::DEFAULT_SIGNATURE;
+use self::signature::check_signature;
+use crate::store::RootIds;
 use crate::{BatchedStatCache, Change, Field, RecordBatch};
 
 /// Options of `cache`.

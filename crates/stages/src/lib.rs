@@ -15,6 +15,7 @@ mod entry_batch;
 mod enumerate;
 mod error_codes;
 mod exclude;
+mod explain;
 mod field;
 mod fields;
 mod filter;
@@ -38,6 +39,7 @@ mod path_order;
 mod path_prefix;
 mod paths;
 mod reading;
+mod recall;
 mod record_batch;
 mod registration;
 mod roots;
@@ -61,7 +63,7 @@ mod text_sink;
 mod workers;
 
 pub use batch::{Batch, BatchConfig};
-pub use cache::{Cache, CacheConfig, RootIds};
+pub use cache::{Cache, CacheConfig};
 pub use collect::{
     CollectError, Collection, Entry, collect_with_batched_stats, collect_with_errors,
 };
@@ -70,6 +72,7 @@ pub use csv::{Csv, CsvConfig};
 pub use directories::BackendSetting;
 pub use entry_batch::{DirectoryEnd, DirectoryStatus, EntryBatch};
 pub use enumerate::{Enumerate, EnumerateConfig};
+pub use explain::{Explanation, FieldValues, Question, Recollection, explain};
 pub use field::Field;
 pub use fields::StatFields;
 pub use filter::{Filter, FilterConfig, KindName};
@@ -88,5 +91,9 @@ pub use sort::{Sort, SortConfig};
 pub use sort_key::{SortKey, UnknownSortKey};
 pub use stat::{Stat, StatConfig};
 pub use stat_cache::BatchedStatCache;
+pub use store::{
+    LastRun, RootIds, RootInfo, STORE_INFO_SCHEMA, STORE_PUT_ASIDE_FACT, StoreError, StoreInfo,
+    compact_store, verify_store,
+};
 pub use summary::{LargeFile, SUMMARY_SCHEMA, Summarize, Summary, SummaryConfig, SummaryTime};
 pub use summary_groups::{Breakdown, Group, GroupBy, Share};

@@ -16,7 +16,7 @@ use statline_platform::{DirNode, Kind, Timestamp};
 use super::gone::Gone;
 use super::judge::Judge;
 use super::open_directory::{End, OpenDirectory};
-use super::root_ids::Roots;
+use super::roots::Roots;
 use super::{CacheConfig, Counters};
 use crate::left_out::LeftOut;
 use crate::run_start::run_start_time;
@@ -60,6 +60,9 @@ impl DiskMarker {
         stage: &Opening<'_>,
     ) -> Result<DiskMarker, StageError> {
         let store = Store::of_run(stage, path)?;
+        if let Some(ids) = &config.id {
+            store.set_ids(ids);
+        }
         let context = stage.context();
         let written = context.counter("directories_written");
         Ok(DiskMarker {
@@ -68,7 +71,7 @@ impl DiskMarker {
             written,
             signature,
             began: run_start_time(stage)?,
-            roots: Roots::new(&store, config.id.clone()),
+            roots: Roots::new(&store, config.id.is_some()),
             left_out: LeftOut::of_run(stage)?,
             open: HashMap::default(),
             waiting: 0,

@@ -10,18 +10,18 @@ use crate::store::directory::{Remembered, milliseconds};
 use crate::{Change, Field};
 
 /// What all records of a batch are judged by.
-pub(super) struct Judge<'a> {
-    pub(super) signature: &'a [Field],
+pub(crate) struct Judge<'a> {
+    pub(crate) signature: &'a [Field],
     /// None of them was looked at before.
-    pub(super) looked_at: Timestamp,
+    pub(crate) looked_at: Timestamp,
     /// Whether the time of the look is worth remembering though nothing else is new.
-    pub(super) ages_count: bool,
+    pub(crate) ages_count: bool,
 }
 
 impl Judge<'_> {
     /// The mark of a record, and what is to be remembered unless that is what there is already. `is_remembered` says that
     /// the record itself was taken from memory.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         before: Option<&Remembered>,
         now: &Metadata,

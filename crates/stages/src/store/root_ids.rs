@@ -1,18 +1,13 @@
 //! By what a store knows a root again.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
-use statline_pipeline::StageError;
-use statline_platform::DirNode;
-
-use crate::store::{Root, Store, StoreError};
 
 /// The option `id`: one for the only root, or one for each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,7 +64,7 @@ impl JsonSchema for RootIds {
 }
 
 /// What a store calls the root at `path`. With links followed a tree has other contents, so it counts as another one.
-pub(crate) fn store_id(ids: Option<&RootIds>, path: &Path, follows_links: bool) -> Vec<u8> {
+pub(super) fn root_id(ids: Option<&RootIds>, path: &Path, follows_links: bool) -> Vec<u8> {
     let given = match ids {
         None => None,
         Some(RootIds::One(id)) => Some(id.as_bytes()),
@@ -98,62 +93,4 @@ pub(crate) fn store_id(ids: Option<&RootIds>, path: &Path, follows_links: bool) 
         }
     }
     id
-}
-
-/// The roots of a run in its store.
-pub(super) struct Roots {
-    store: Arc<Store>,
-    ids: Option<RootIds>,
-    /// By path, one map for each answer to whether links are followed.
-    known: [HashMap<PathBuf, Root>; 2],
-}
-
-impl Roots {
-    pub(super) fn new(store: &Arc<Store>, ids: Option<RootIds>) -> Roots {
-        Roots {
-            store: Arc::clone(store),
-            ids,
-            known: Default::default(),
-        }
-    }
-
-    /// The root above a directory.
-    ///
-    /// # Errors
-    /// If another root has the same id: their contents would be taken for each other's.
-    pub(super) fn above(
-        &mut self,
-        directory: &DirNode,
-        follows_links: bool,
-    ) -> Result<Root, StageError> {
-        let path = directory.root_path();
-        let known = &mut self.known[usize::from(follows_links)];
-        if let Some(root) = known.get(path) {
-            return Ok(*root);
-        }
-        let id = store_id(self.ids.as_ref(), path, follows_links);
-        let root = self.store.root(&id).map_err(StageError::failed)?;
-        let other = known.iter().find(|(_, other)| **other == root);
-        if let Some((other, _)) = other
-            && self.ids.is_some()
-        {
-            return Err(StageError::failed(format!(
-                "the roots {} and {} have the same id in the cache; give each its own, as in \
-                 id = {{ {:?} = \"a\", {:?} = \"b\" }}",
-                other.display(),
-                path.display(),
-                other.display().to_string(),
-                path.display().to_string(),
-            )));
-        }
-        known.insert(path.to_owned(), root);
-        Ok(root)
-    }
-}
-
-/// An error of a store as that of a stage.
-impl From<StoreError> for StageError {
-    fn from(error: StoreError) -> StageError {
-        StageError::failed(error)
-    }
 }
