@@ -44,7 +44,7 @@ pub struct Explanation {
     pub now: Result<Metadata, String>,
     /// The mark that a run would give it. `None` where it would have no record.
     pub mark: Option<Change>,
-    /// The values of what is remembered or is there now.
+    /// The values that are compared, and others that differ, if the entry is remembered.
     pub fields: Vec<FieldValues>,
     /// Whether `stat` would take it from memory, and if not, why.
     pub reuse: Option<Result<(), &'static str>>,
@@ -197,7 +197,7 @@ impl Explanation {
             signature.retain(is_fetched);
         }
         let now = self.now.as_ref().ok();
-        for field in Field::ALL {
+        for field in Field::ALL.into_iter().filter(|_| before.is_some()) {
             let value = |metadata: Option<&Metadata>| text_of(field, metadata?);
             let (was, is) = (value(before.map(|before| &before.metadata)), value(now));
             let in_signature = signature.contains(&field);

@@ -152,3 +152,25 @@ fn full_marks_and_orders_what_it_writes() {
     };
     assert!(rows.is_sorted_by_key(components));
 }
+
+#[test]
+fn changes_reports_what_the_last_run_did_not() {
+    let home = small();
+    run(home.path(), "changes.toml", &[]);
+    let first = rows(home.path(), "changes.jsonl");
+    assert_eq!(first.len(), ENTRIES);
+    assert!(first.iter().all(|row| row["change"] == "new"), "{first:?}");
+    fs::remove_file(home.path().join("data/README.md")).unwrap();
+    run(home.path(), "changes.toml", &[]);
+    let second = rows(home.path(), "changes.jsonl");
+    // What was made just now is told again; what is gone is told as it was.
+    let gone: Vec<_> = second
+        .iter()
+        .filter(|row| row["change"] == "deleted")
+        .collect();
+    assert_eq!(gone.len(), 1);
+    assert_eq!(
+        (&gone[0]["path"], &gone[0]["size"]),
+        (&"data/README.md".into(), &10.into())
+    );
+}
