@@ -3,6 +3,8 @@
 //! The model knows the tree by asking the system itself, and remembers what was delivered in a map. Times are set to
 //! moments long ago, each another, so that two seconds more or less play no part; `judge.rs` tests those.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
