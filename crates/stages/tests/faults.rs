@@ -3,7 +3,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,6 +42,8 @@ struct Scanned {
     /// Operation, code and path of each.
     errors: Vec<(String, String, String)>,
     failed: BTreeSet<String>,
+    /// How many entries each directory has, as its end says.
+    promised: BTreeMap<String, u64>,
 }
 
 impl Scanned {
@@ -117,6 +119,11 @@ fn scan_with(
         .filter(|end| end.status == DirectoryStatus::Failed)
         .map(|end| relative(&end.directory.path_bytes()))
         .collect();
+    let promised = batches
+        .iter()
+        .flat_map(Rows::ends)
+        .map(|end| (relative(&end.directory.path_bytes()), end.entries))
+        .collect();
     let mut errors: Vec<(String, String, String)> = errors
         .items()
         .iter()
@@ -131,6 +138,7 @@ fn scan_with(
         rows,
         errors,
         failed,
+        promised,
     }
 }
 
@@ -507,5 +515,7 @@ fn a_followed_link_whose_target_cannot_be_reached_is_an_error_and_not_a_link_to_
         );
         assert!(!scanned.rows.iter().any(|row| row == "a/link"));
         assert!(scanned.rows.iter().any(|row| row == "a/dangling"));
+        // Whoever counts must not take it for gone.
+        assert_eq!(scanned.promised["a"], 5);
     }
 }
