@@ -9,6 +9,7 @@ mod describe;
 mod doctor;
 mod escape;
 mod exit;
+mod findings;
 mod generate;
 mod graph;
 mod human;

@@ -37,10 +37,11 @@ pub(crate) fn open_child(parent: &Handle, name: Name<'_>, follow: bool) -> io::R
 }
 
 /// Opens a regular file for reading.
-pub(crate) fn open_file(directory: &Handle, name: Name<'_>) -> io::Result<File> {
+pub(crate) fn open_file(directory: &Handle, name: Name<'_>, follow: bool) -> io::Result<File> {
+    let nofollow = if follow { 0 } else { libc::O_NOFOLLOW };
     // Without O_NONBLOCK a FIFO put in the file's place would hold the thread until somebody
     // writes.
-    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let flags = libc::O_RDONLY | nofollow | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::from(open_quietly(directory.raw(), name.as_c_str(), flags)?);
     if file.metadata()?.is_file() {
         Ok(file)

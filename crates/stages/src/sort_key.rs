@@ -76,7 +76,7 @@ impl SortKey {
 }
 
 /// The value of a field as a number in the order of the values.
-fn number(field: Field, row: &Row<'_>) -> Option<u128> {
+pub(crate) fn number(field: Field, row: &Row<'_>) -> Option<u128> {
     match field {
         Field::Kind => row.kind.map(|kind| kind as u128),
         Field::Depth => Some(row.depth().into()),
