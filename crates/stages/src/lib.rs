@@ -56,6 +56,8 @@ mod stale;
 mod stat;
 mod stat_ahead;
 mod stat_cache;
+#[allow(dead_code)]
+mod store;
 mod summary;
 mod summary_groups;
 mod temporary;
