@@ -33,6 +33,16 @@ const TICK: Duration = Duration::from_millis(20);
 /// How often a call is repeated that was interrupted, or told to try again.
 const REPETITIONS: u32 = 3;
 
+/// What was read of a file.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) hash: ContentHash,
+    /// What the file was, before and after: size, times, identity.
+    pub(crate) file: Metadata,
+    /// When that was looked at first.
+    pub(crate) looked_at: Timestamp,
+}
+
 /// Reads files. What all threads of a stage share.
 pub(crate) struct Digester {
     pub(crate) directories: Arc<Directories>,
@@ -53,11 +63,12 @@ impl Digester {
         seen: &Metadata,
         buffer: &mut [u8],
         goes_on: &dyn Fn(u64) -> bool,
-    ) -> io::Result<ContentHash> {
+    ) -> io::Result<Reading> {
         let follow = self.directories.follows_links();
         let handles = &self.directories.handles;
         let opened = handles.open_file(directory, name, follow, &|| !goes_on(0));
         let mut file = opened.map_err(as_replaced)?;
+        let mut looked_at = Timestamp::from(SystemTime::now());
         let mut before = self.backend.stat_file(&file, FINGERPRINT)?;
         for _ in 0..READINGS {
             if !is_as_seen(&before, seen) {
@@ -66,10 +77,17 @@ impl Digester {
             wait_for_next_tick(&before);
             let size = before.size().unwrap_or(0);
             let digest = read(&mut file, size, buffer, goes_on)?;
+            let looks_again_at = Timestamp::from(SystemTime::now());
             let after = self.backend.stat_file(&file, FINGERPRINT)?;
             match digest {
-                Some(digest) if after == before => return Ok(digest),
-                _ => before = after,
+                Some(hash) if after == before => {
+                    return Ok(Reading {
+                        hash,
+                        file: after,
+                        looked_at,
+                    });
+                }
+                _ => (before, looked_at) = (after, looks_again_at),
             }
             file.rewind()?;
         }
@@ -295,6 +313,7 @@ mod tests {
         };
         let seen = stat.unwrap();
         let digest = digester.digest(&root, name.as_name(), &seen, &mut buffer, &goes_on);
+        let digest = digest.map(|reading| reading.hash);
         digest.map_err(|error| error_code(&error).into_owned())
     }
 

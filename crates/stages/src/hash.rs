@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -26,10 +27,11 @@ use statline_platform::{
 };
 
 use crate::claims::{Claim, Claims, SLICE};
-use crate::digester::{CHUNK, Digester};
+use crate::digester::{CHUNK, Digester, Reading};
 use crate::directories::{BackendSetting, Directories, Errand, backend};
 use crate::error_codes;
-use crate::field::{Field, carries, come_as_records, report_missing};
+use crate::field::{Field, carries, come_as_records, need, report_missing};
+use crate::remembered_hashes::{NewHashes, RememberedHashes};
 use crate::{Change, ContentHash, RecordBatch, Row, Rows};
 
 /// The version of the form of [`Hashed`]. It changes when a field changes its meaning or goes; new fields do not change
@@ -42,7 +44,16 @@ const NEEDED: [Field; 4] = [Field::Size, Field::Inode, Field::Device, Field::Mti
 /// Options of `hash`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct HashConfig {}
+pub struct HashConfig {
+    /// The file that remembers digests from run to run, such as the `path` of a stage of type cache.
+    ///
+    /// A file that has the number, size, mtime and ctime that it had when it was read is not opened, unless it had
+    /// changed within two seconds before. Nothing is remembered on file systems where these prove nothing: images
+    /// (SquashFS, EROFS, ISO 9660) and FAT. Elsewhere they must be what they seem: a FUSE or CIFS mount that makes up
+    /// its ctime hides a change that sets the old size and mtime again. What was read is remembered when the run has
+    /// delivered; what is remembered of files that are gone, a stage of type cache with the same file removes.
+    pub cache: Option<PathBuf>,
+}
 
 /// The kind `hash`: records in, the same records out, regular files with the BLAKE3 digest of their contents.
 ///
@@ -66,7 +77,7 @@ impl Kind for Hash {
         Threading::Parallel
     }
 
-    fn declare(&self, _: Option<&HashConfig>, ports: &mut Declare<'_>) -> Self::Ports {
+    fn declare(&self, config: Option<&HashConfig>, ports: &mut Declare<'_>) -> Self::Ports {
         error_codes::declare(ports);
         if come_as_records(ports) {
             let missing: Vec<Field> = NEEDED
@@ -75,6 +86,14 @@ impl Kind for Hash {
                 .collect();
             if !missing.is_empty() {
                 report_missing(ports, "", &missing);
+            }
+        }
+        if let Some(path) = config.and_then(|config| config.cache.as_ref()) {
+            if path.as_os_str().is_empty() {
+                ports.problem("cache", "an empty path names no file", None);
+            }
+            if come_as_records(ports) {
+                need(ports, "cache", Field::Ctime);
             }
         }
         let mut properties = ports
@@ -93,7 +112,7 @@ impl Kind for Hash {
 
     fn open(
         &self,
-        _: HashConfig,
+        config: HashConfig,
         (input, output): Self::Ports,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
@@ -103,9 +122,14 @@ impl Kind for Hash {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,
         };
+        let remembered = match &config.cache {
+            Some(path) => Some(RememberedHashes::open(path, stage)?),
+            None => None,
+        };
         let context = stage.context().clone();
         let shared = Arc::new(Hashing {
             claims: Claims::default(),
+            remembered,
             files: context.counter("hashed_files"),
             vanished: context.counter("vanished_files"),
             began: OnceLock::new(),
@@ -128,6 +152,7 @@ impl Kind for Hash {
                     claim: None,
                     given_up: false,
                     last: None,
+                    new: NewHashes::default(),
                 })
             })?;
         }
@@ -154,6 +179,7 @@ pub struct Hashed {
 /// What all workers of the stage share.
 struct Hashing {
     claims: Claims,
+    remembered: Option<RememberedHashes>,
     digester: Digester,
     context: Context,
     files: Counter,
@@ -166,8 +192,13 @@ struct Hashing {
 }
 
 impl Hashing {
-    /// Reads a file, inside a watched call.
-    fn read(&self, record: &Row<'_>, buffer: &mut [u8], pulse: &Pulse) -> io::Result<ContentHash> {
+    /// Reads a file, inside a watched call. Says as well whether what was read is to be remembered.
+    fn read(
+        &self,
+        record: &Row<'_>,
+        buffer: &mut [u8],
+        pulse: &Pulse,
+    ) -> io::Result<(Reading, bool)> {
         let nothing = Metadata::default();
         let seen = record.metadata.unwrap_or(&nothing);
         let steps = Cell::new(0);
@@ -182,9 +213,17 @@ impl Hashing {
             }
             !(self.context.is_stopping() || self.context.has_given_up())
         };
-        let (directory, name) = (record.directory, record.name);
-        self.digester
-            .digest(directory, name, seen, buffer, &goes_on)
+        let directory = record.directory;
+        let digester = &self.digester;
+        let reading = digester.digest(directory, record.name, seen, buffer, &goes_on)?;
+        let remember = self.remembered.as_ref().is_some_and(|remembered| {
+            // A link that is followed may lead to another device.
+            let here = directory.identity().map(|identity| identity.device);
+            let device = reading.file.device().filter(|&device| here == Some(device));
+            let pin = || digester.directories.handles.pin(directory, &|| !goes_on(0));
+            device.is_some_and(|device| remembered.is_worth_keeping(device, pin))
+        });
+        Ok((reading, remember))
     }
 
     fn set_result(&self) -> Result<(), StageError> {
@@ -221,6 +260,8 @@ struct HashWorker {
     given_up: bool,
     /// The file that was read last, whose next name may follow.
     last: Option<(Signature, ContentHash)>,
+    /// What is to be remembered.
+    new: NewHashes,
 }
 
 /// What two names of one file have in common.
@@ -253,6 +294,9 @@ impl Watched for HashWorker {
                     shared.context.checkpoint()?;
                 }
             }
+        }
+        if let Some(remembered) = &shared.remembered {
+            remembered.write(&mut worker.new)?;
         }
         shared.set_result()
     }
@@ -336,11 +380,18 @@ fn digest(
     worker.buffer = buffer;
     let claim = worker.claim.take();
     let claim = claim.expect("it was put there, and nobody else takes it");
-    if let Ok(hash) = &answer {
-        worker.shared.files.add(1);
-        worker.last = signature.map(|signature| (signature, *hash));
+    let (reading, remember) = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Ok((claim, Err(error))),
+    };
+    let shared = Arc::clone(&worker.shared);
+    shared.files.add(1);
+    worker.last = signature.map(|signature| (signature, reading.hash));
+    if let Some(remembered) = shared.remembered.as_ref().filter(|_| remember) {
+        let directory = claim.batch.records.row(row).directory;
+        remembered.keep(&mut worker.new, directory, &reading)?;
     }
-    Ok((claim, answer))
+    Ok((claim, Ok(reading.hash)))
 }
 
 impl HashWorker {
@@ -351,7 +402,10 @@ impl HashWorker {
         let mut claims: VecDeque<Range<usize>> = VecDeque::new();
         let mut before = None;
         for (at, row) in batch.rows().enumerate() {
-            let known = known_digest(&row);
+            let known = match known_digest(&row) {
+                None if is_to_be_read(&row) => self.remembered(&row)?,
+                known => known,
+            };
             hashes.push(known);
             if known.is_some() || !is_to_be_read(&row) {
                 continue;
@@ -375,6 +429,13 @@ impl HashWorker {
                 self.shared.claims.put(batch, hashes, claims);
                 Ok(())
             }
+        }
+    }
+
+    fn remembered(&self, row: &Row<'_>) -> Result<Option<ContentHash>, StageError> {
+        match &self.shared.remembered {
+            Some(remembered) => remembered.find(row),
+            None => Ok(None),
         }
     }
 

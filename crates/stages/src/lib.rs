@@ -42,6 +42,7 @@ mod paths;
 mod reading;
 mod record_batch;
 mod registration;
+mod remembered_hashes;
 mod repeated;
 mod repetition;
 mod roots;

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use statline_pipeline::testing::{Collected, Items};
-use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport};
+use statline_pipeline::{Builder, ErrorRecord, Errors, Outcome, RunReport, Sink, StageError};
 use statline_stages::{
     Batch, BatchConfig, ContentHash, Enumerate, EnumerateConfig, Hash, HashConfig, Hashed,
     RecordBatch, Rows, Stat, StatConfig,
@@ -261,11 +262,112 @@ fn where_links_are_followed_their_targets_are_read() {
     }
 }
 
+/// What a run with a store does. A sink behind it may fail at the end.
+fn digest_with_store(root: &Path, store: &Path, delivers: bool) -> Digested {
+    struct Failing;
+    impl Sink for Failing {
+        type In = RecordBatch;
+        fn write(&mut self, _: RecordBatch, _: &Errors) -> Result<(), StageError> {
+            Ok(())
+        }
+        fn prepare(&mut self) -> Result<(), StageError> {
+            Err(StageError::failed("on purpose"))
+        }
+    }
+    let mut job = Builder::new("hash");
+    let walk = job.stage("walk", Enumerate, EnumerateConfig::new([root]));
+    let walk = walk.done();
+    let config = StatConfig::default();
+    let meta = job.stage("meta", Stat, config).reads(&walk).done();
+    let config = HashConfig {
+        cache: Some(store.to_owned()),
+    };
+    let hash = job.stage("hash", Hash, config).reads(&meta).done();
+    if !delivers {
+        let _ = job.sink("failing", Failing).reads(&hash);
+    }
+    finish(root, job, &hash)
+}
+
+/// Waits until everything below a directory is old enough to be trusted: times of change cannot be set.
+fn settle(root: &Path) {
+    let is_young = |path: &Path| {
+        let changed = fs::symlink_metadata(path).unwrap().ctime();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        // The fraction of the second is not compared.
+        now.as_secs() as i64 <= changed + 3
+    };
+    let mut pending = vec![root.to_owned()];
+    while let Some(path) = pending.pop() {
+        while is_young(&path) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        if path.is_dir() && !path.is_symlink() {
+            let entries = fs::read_dir(path).unwrap();
+            pending.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+    }
+}
+
+#[test]
+fn what_a_store_proves_unchanged_is_not_opened_and_what_changed_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, store) = (
+        directory.path().join("tree"),
+        directory.path().join("store"),
+    );
+    fs::create_dir(&root).unwrap();
+    let root = root.as_path();
+    let files = tree(root);
+    let count = |digested: &Digested| {
+        let counts = ["hashed_files", "remembered_hashes"].map(|name| digested.counter(name));
+        assert_eq!(
+            digested.report.outcome,
+            Outcome::Complete,
+            "{:?}",
+            digested.report.cause
+        );
+        assert_eq!(digested.digests(), expected(root, &files));
+        (counts[0], counts[1])
+    };
+    let full: Vec<&String> = files
+        .iter()
+        .filter(|file| fs::metadata(root.join(file)).unwrap().len() > 0)
+        .collect();
+    let all = full.len() as u64;
+    settle(root);
+    // One that fails remembers nothing.
+    assert_eq!(
+        digest_with_store(root, &store, false).report.outcome,
+        Outcome::Failed
+    );
+    // Both names of a file count, unless they come next to each other.
+    let (read, remembered) = count(&digest_with_store(root, &store, true));
+    assert!(read >= all - 1 && remembered == 0, "{read} of {all}");
+    let again = digest_with_store(root, &store, true);
+    assert_eq!(count(&again), (0, all));
+    assert_eq!(again.counter("hashed_bytes"), 0);
+
+    // A write that hides itself, a new mode, another file in its place, and a new name.
+    let secret = File::options().write(true).open(root.join("3")).unwrap();
+    let before = secret.metadata().unwrap();
+    secret.write_all_at(b"?", 0).unwrap();
+    let times = fs::FileTimes::new().set_modified(before.modified().unwrap());
+    secret.set_times(times).unwrap();
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(root.join("d/4"), mode).unwrap();
+    fs::copy(root.join("6"), root.join("new")).unwrap();
+    fs::rename(root.join("new"), root.join("6")).unwrap();
+    assert_eq!(count(&digest_with_store(root, &store, true)), (3, all - 3));
+    settle(root);
+    // They were read too soon to be trusted, or not.
+    count(&digest_with_store(root, &store, true));
+    assert_eq!(count(&digest_with_store(root, &store, true)), (0, all));
+}
+
 /// Over a file system that fails and hangs.
 #[cfg(target_os = "linux")]
 mod fuse {
-    use std::time::Duration;
-
     use statline_pipeline::{Period, PipelineSettings};
     use statline_testfs::fuse::{Operation, Rule, TestFs, Tree};
 
