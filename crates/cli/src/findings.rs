@@ -42,7 +42,14 @@ fn hashed(hashed: &Hashed, units: Units) -> String {
             human::bytes(rate, units)
         ),
     };
-    format!("contents of {files} read{read}")
+    let remembered = match hashed.remembered {
+        0 => String::new(),
+        count => format!(
+            " · {} remembered",
+            human::counted(count, "digest", "digests")
+        ),
+    };
+    format!("contents of {files} read{read}{remembered}")
 }
 
 /// What copies take. Files that have only their size in common, say, are none.

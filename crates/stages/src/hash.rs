@@ -170,6 +170,9 @@ pub struct Hashed {
     pub files: u64,
     /// Bytes that were read, those of files included that then had no digest.
     pub bytes: u64,
+    /// Files whose digests an earlier run had found, each name counted.
+    #[serde(default)]
+    pub remembered: u64,
     /// From the first batch to the last file.
     pub seconds: f64,
     /// Bytes a second, all threads together; 0 if there was nothing to read.
@@ -240,6 +243,7 @@ impl Hashing {
             schema: HASHED_SCHEMA,
             files: self.files.get(),
             bytes,
+            remembered: self.remembered.as_ref().map_or(0, RememberedHashes::taken),
             seconds,
             bytes_per_second,
         })

@@ -64,6 +64,11 @@ impl RememberedHashes {
         Ok(holds.map(|digest| digest.hash))
     }
 
+    /// How many digests were found.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
     /// Whether what is read on a device is worth keeping. `open` opens a directory there, once.
     pub(crate) fn is_worth_keeping(
         &self,
