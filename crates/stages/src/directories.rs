@@ -23,6 +23,8 @@ pub(crate) struct Directories {
     follows_links: AtomicBool,
     /// What each stage that fetches metadata asks for.
     wishes: Mutex<Vec<Wish>>,
+    /// Whether some stage does not want metadata of everything that is listed.
+    picks: AtomicBool,
     /// How many calls were given up and have not come back, by what they show to hang.
     stuck: Mutex<HashMap<Place, usize>>,
     /// Whether any call was ever given up; as a rule there is nothing to look up.
@@ -64,6 +66,7 @@ impl Directories {
             listers: AtomicUsize::new(0),
             follows_links: AtomicBool::new(false),
             wishes: Mutex::default(),
+            picks: AtomicBool::new(false),
             stuck: Mutex::default(),
             any_stuck: AtomicBool::new(false),
         }
@@ -92,9 +95,18 @@ impl Directories {
             .push(wish);
     }
 
+    /// Notes that a stage asks only for some of what is listed: then nothing is fetched before it was asked. Called while
+    /// the stage opens.
+    pub(crate) fn note_picking(&self) {
+        self.picks.store(true, Ordering::Relaxed);
+    }
+
     /// What the only stage that fetches metadata asks for, if there is one and one that lists: then
     /// everything that is listed is for it. Known when all stages are open.
     pub(crate) fn only_wish(&self) -> Option<Wish> {
+        if self.picks.load(Ordering::Relaxed) {
+            return None;
+        }
         match &self.wishes.lock().unwrap_or_else(PoisonError::into_inner)[..] {
             // The kind alone mostly comes with the name, without a call.
             [wish] if wish.fields != Fields::KIND && self.listers.load(Ordering::Relaxed) == 1 => {

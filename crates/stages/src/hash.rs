@@ -123,7 +123,7 @@ impl Kind for Hash {
             ThreadSetting::Count(count) => count,
         };
         let remembered = match &config.cache {
-            Some(path) => Some(RememberedHashes::open(path, stage)?),
+            Some(path) => Some(RememberedHashes::open(path, &directories, stage)?),
             None => None,
         };
         let context = stage.context().clone();

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use statline_pipeline::{Counter, Opening, StageError};
 use statline_platform::{DirNode, FileId, Filesystem, Metadata, Pinned};
 
+use crate::cache::is_settled;
 use crate::digester::Reading;
+use crate::directories::Directories;
 use crate::store::{Digest, Root, Store};
 use crate::{ContentHash, Row};
 
@@ -22,6 +24,7 @@ const AT_ONCE: usize = 1024;
 /// What a run knows of the contents of files without reading them.
 pub(crate) struct RememberedHashes {
     store: Arc<Store>,
+    directories: Arc<Directories>,
     taken: Counter,
     roots: Mutex<HashMap<PathBuf, Root>>,
     /// Whether a device dates changes.
@@ -36,12 +39,14 @@ impl RememberedHashes {
     /// Those in the store at `path`, which is committed when everything has been delivered.
     pub(crate) fn open(
         path: &Path,
+        directories: &Arc<Directories>,
         stage: &mut Opening<'_>,
     ) -> Result<RememberedHashes, StageError> {
         let store = Store::of_run(stage, path)?;
         store.writer().commit_with(stage);
         Ok(RememberedHashes {
             store,
+            directories: Arc::clone(directories),
             taken: stage.context().counter("remembered_hashes"),
             roots: Mutex::default(),
             devices: Mutex::default(),
@@ -57,8 +62,7 @@ impl RememberedHashes {
             return Ok(None);
         };
         let root = self.root(row.directory)?;
-        let known = self.store.digest_before(root, file);
-        let known = known.map_err(StageError::failed)?;
+        let known = self.store.digest_before(root, file)?;
         let holds = known.filter(|digest| digest.is_of(metadata));
         self.taken.add(u64::from(holds.is_some()));
         Ok(holds.map(|digest| digest.hash))
@@ -94,8 +98,8 @@ impl RememberedHashes {
         directory: &DirNode,
         reading: &Reading,
     ) -> Result<(), StageError> {
-        let Some((file, digest)) = digest_of(reading).filter(|(_, digest)| digest.is_settled())
-        else {
+        let known = digest_of(reading).filter(|_| is_settled(&reading.file, reading.looked_at));
+        let Some((file, digest)) = known else {
             return Ok(());
         };
         new.0.push((self.root(directory)?, file, digest));
@@ -113,8 +117,7 @@ impl RememberedHashes {
             let digests = of_root
                 .iter()
                 .map(|(_, file, digest)| (*file, digest.clone()));
-            let written = self.store.put_digests(of_root[0].0, digests);
-            written.map_err(StageError::failed)?;
+            self.store.put_digests(of_root[0].0, digests)?;
         }
         new.0.clear();
         Ok(())
@@ -126,10 +129,8 @@ impl RememberedHashes {
         if let Some(root) = roots.get(path) {
             return Ok(*root);
         }
-        let root = self
-            .store
-            .root(&root_id(path))
-            .map_err(StageError::failed)?;
+        let follows_links = self.directories.follows_links();
+        let root = self.store.root(&self.store.id_of(path, follows_links))?;
         roots.insert(path.to_owned(), root);
         Ok(root)
     }
@@ -151,9 +152,4 @@ fn digest_of(reading: &Reading) -> Option<(FileId, Digest)> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks panics half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn root_id(path: &Path) -> Vec<u8> {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.into_os_string().into_encoded_bytes()
 }

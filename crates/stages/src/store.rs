@@ -8,10 +8,12 @@
 mod digest;
 pub(crate) mod directory;
 mod header;
+mod inspect;
 mod keys;
 mod pages;
 mod place;
 mod positioned;
+mod root_ids;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,7 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use redb::{
     Builder, Database, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
@@ -28,10 +30,12 @@ use redb::{
 use statline_platform::FileId;
 
 pub(crate) use self::digest::Digest;
+pub use self::inspect::{RootInfo, STORE_INFO_SCHEMA, StoreInfo, compact_store, verify_store};
 pub(crate) use self::keys::{Key, Root};
 pub(crate) use self::place::Access;
-#[allow(unused_imports)]
-pub(crate) use self::run::{LastRun, STORE_PUT_ASIDE_FACT, StoreWriter};
+pub use self::root_ids::RootIds;
+use self::root_ids::root_id;
+pub use self::run::{LastRun, STORE_PUT_ASIDE_FACT};
 
 /// Root ids and their numbers.
 const ROOTS: TableDefinition<'_, &[u8], u32> = TableDefinition::new("roots");
@@ -51,7 +55,7 @@ type Bytes = ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the store {}: {}", path.display(), problem.explain())]
-pub(crate) struct StoreError {
+pub struct StoreError {
     path: PathBuf,
     pub(crate) problem: StoreProblem,
 }
@@ -71,6 +75,8 @@ pub(crate) enum StoreProblem {
     Damaged(String),
     /// The system, or the database, said no.
     Failed(&'static str, String),
+    /// There is no file.
+    Missing,
 }
 
 impl StoreError {
@@ -82,7 +88,11 @@ impl StoreError {
     }
 
     fn io(path: &Path, operation: &'static str, error: io::Error) -> StoreError {
-        StoreError::new(path, StoreProblem::Failed(operation, error.to_string()))
+        let problem = match error.kind() {
+            io::ErrorKind::NotFound => StoreProblem::Missing,
+            _ => StoreProblem::Failed(operation, error.to_string()),
+        };
+        StoreError::new(path, problem)
     }
 
     fn database(path: &Path, operation: &'static str, error: redb::Error) -> StoreError {
@@ -104,6 +114,8 @@ pub(crate) struct Store {
     run: Mutex<Run>,
     /// Whether somebody in this run goes by how old things are.
     ages_count: AtomicBool,
+    /// By what the job knows its roots.
+    ids: OnceLock<RootIds>,
     put_aside: Option<(PathBuf, StoreProblem)>,
     /// Last, so that nothing refers to it any more when it is closed.
     database: Database,
@@ -181,6 +193,7 @@ impl Store {
             before,
             run: Mutex::default(),
             ages_count: AtomicBool::new(false),
+            ids: OnceLock::new(),
             put_aside,
             database,
         })
@@ -205,6 +218,16 @@ impl Store {
     /// Whether this run goes by the age of what is remembered.
     pub(crate) fn ages_count(&self) -> bool {
         self.ages_count.load(Ordering::Relaxed)
+    }
+
+    /// Notes by what the job knows its roots. Called while stages open.
+    pub(crate) fn set_ids(&self, ids: &RootIds) {
+        let _ = self.ids.set(ids.clone());
+    }
+
+    /// The id of the root at `path`.
+    pub(crate) fn id_of(&self, path: &Path, follows_links: bool) -> Vec<u8> {
+        root_id(self.ids.get(), path, follows_links)
     }
 
     /// The root with this id, if an earlier run has seen it.
@@ -252,7 +275,33 @@ impl Store {
         }))
     }
 
-    /// The same with what this run has written.
+    /// The directories that were remembered below one, by their paths from there, but for those whose paths are too long.
+    pub(crate) fn paths_below(
+        &self,
+        key: &Key,
+    ) -> Result<impl Iterator<Item = Result<Vec<u8>, StoreError>>, StoreError> {
+        let prefix = key.below().unwrap_or_default();
+        let found = match prefix.is_empty() {
+            true => None,
+            false => Some(
+                (self.before.directories.range(&prefix[..]..))
+                    .map_err(|error| self.failed("read", error))?,
+            ),
+        };
+        let paths = found
+            .into_iter()
+            .flatten()
+            .map_while(move |entry| match entry {
+                Ok((key, _)) => key
+                    .value()
+                    .strip_prefix(&prefix[..])
+                    .map(|rest| Ok(rest.to_vec())),
+                Err(error) => Some(Err(self.failed("read", error))),
+            });
+        Ok(paths)
+    }
+
+    /// As [`directory_before`](Store::directory_before), with what this run has written.
     pub(crate) fn directory_now(&self, key: &Key, value: &mut Vec<u8>) -> Result<bool, StoreError> {
         let mut run = self.run();
         if run.transaction.is_none() {
@@ -309,7 +358,7 @@ impl Store {
         })
     }
 
-    /// Forgets digests, of those files that have one.
+    /// Forgets what earlier runs found out of the contents of files.
     pub(crate) fn forget_digests(
         &self,
         root: Root,
@@ -320,10 +369,19 @@ impl Store {
         if empty.map_err(|error| self.failed("read", error))? && self.run().transaction.is_none() {
             return Ok(());
         }
+        let before = &self.before.digests;
         self.writing(&mut self.run(), |transaction| {
             let mut table = transaction.open_table(DIGESTS)?;
             for file in files {
-                table.remove(&digest::key(root, file)[..])?;
+                let key = &digest::key(root, file)[..];
+                // What this run has found out holds: the file has another name by now.
+                let is_old = match (before.get(key)?, table.get(key)?) {
+                    (Some(before), Some(now)) => before.value() == now.value(),
+                    _ => false,
+                };
+                if is_old {
+                    table.remove(key)?;
+                }
             }
             Ok(())
         })
@@ -366,8 +424,13 @@ impl Before {
 }
 
 impl StoreError {
+    /// Whether there is no store yet.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self.problem, StoreProblem::Missing | StoreProblem::NotReady)
+    }
+
     /// Whether the file is not what was written, or not for this program: then a new one is better.
-    fn is_no_good(&self) -> bool {
+    pub(crate) fn is_no_good(&self) -> bool {
         matches!(
             self.problem,
             StoreProblem::Damaged(_) | StoreProblem::Foreign(_)

@@ -19,7 +19,7 @@ use crate::largest::Largest;
 use crate::row_input::RowInput;
 use crate::run_start::run_start;
 use crate::summary_groups::{Breakdown, GroupBy, Groups};
-use crate::{Row, Rows};
+use crate::{Change, Row, Rows};
 
 /// The version of the form of [`Summary`]. It changes when a field changes its meaning or goes; new fields do not
 /// change it.
@@ -127,7 +127,9 @@ impl<B: Rows> Sink for SummarySink<B> {
     type In = B;
 
     fn write(&mut self, batch: B, _: &Errors) -> Result<(), StageError> {
-        for row in batch.rows() {
+        // What is gone takes no space.
+        let there = |row: &Row<'_>| row.change != Some(Change::Deleted);
+        for row in batch.rows().filter(there) {
             self.tally.add(&row);
         }
         Ok(())
@@ -362,6 +364,15 @@ mod tests {
             .set_allocated(allocated)
             .set_nlink(1);
         metadata
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_there() {
+        let file = of_kind(EntryKind::File, 100, 4096);
+        let mut batch = batch(&[("a", file.clone()), ("b", file)]);
+        batch.set_changes(&[Change::Deleted, Change::Changed]);
+        let summary = summarize(vec![batch], SummaryConfig::default());
+        assert_eq!((summary.entries, summary.apparent_bytes), (1, Some(100)));
     }
 
     fn link(inode: u64, nlink: u64) -> Metadata {

@@ -157,6 +157,18 @@ fn try_conduct(kind: &str, root: &Path, output: &str) -> bool {
             let cache = Cache::default();
             let kind = || (cache.clone(), CacheConfig::default());
             between::<_, RecordBatch, _>(1, &records(root), kind);
+            // Each run has a store of its own, as runs that were left may still hold theirs.
+            let number = std::cell::Cell::new(0);
+            let on_disk = || {
+                number.set(number.get() + 1);
+                let config = CacheConfig {
+                    path: Some(format!("{output}-{}.store", number.get()).into()),
+                    deleted: true,
+                    ..CacheConfig::default()
+                };
+                (Cache::default(), config)
+            };
+            between::<_, RecordBatch, _>(1, &records(root), on_disk);
         }
         "sort" => {
             for limit in [None, Some(3)] {

@@ -212,3 +212,25 @@ fn duplicates_reads_only_what_may_be_a_copy_and_says_what_copies_take() {
     assert_eq!(found["files"], 4);
     assert_eq!(found["names"], 5);
 }
+
+#[test]
+fn changes_reports_what_the_last_run_did_not() {
+    let home = small();
+    run(home.path(), "changes.toml", &[]);
+    let first = rows(home.path(), "changes.jsonl");
+    assert_eq!(first.len(), ENTRIES);
+    assert!(first.iter().all(|row| row["change"] == "new"), "{first:?}");
+    fs::remove_file(home.path().join("data/README.md")).unwrap();
+    run(home.path(), "changes.toml", &[]);
+    let second = rows(home.path(), "changes.jsonl");
+    // What was made just now is told again; what is gone is told as it was.
+    let gone: Vec<_> = second
+        .iter()
+        .filter(|row| row["change"] == "deleted")
+        .collect();
+    assert_eq!(gone.len(), 1);
+    assert_eq!(
+        (&gone[0]["path"], &gone[0]["size"]),
+        (&"data/README.md".into(), &10.into())
+    );
+}

@@ -4,6 +4,7 @@ use statline_platform::{FileId, Metadata, Timestamp};
 
 use super::keys::Root;
 use crate::ContentHash;
+use crate::cache::is_settled;
 use crate::packed::{push_time, push_varint, take_time, take_varint};
 
 /// The digest of a file's contents, and what the file was when they were read.
@@ -17,26 +18,16 @@ pub(crate) struct Digest {
     pub(crate) hash: ContentHash,
 }
 
-/// For how long before it was looked at a file must not have changed: two changes that come closer may leave the same
-/// times, on file systems that keep them to two seconds.
-const SETTLED: i128 = 2_000_000_000;
-
 /// The version of the form of a value.
 const FORM: u8 = 1;
 
 impl Digest {
-    /// Whether the times of the file prove something later: not if they were new when it was looked at.
-    pub(crate) fn is_settled(&self) -> bool {
-        let last = self.modified.max(self.changed);
-        self.looked_at.as_nanoseconds() - last.as_nanoseconds() > SETTLED
-    }
-
     /// Whether this is the digest of a file that looks like this now. It has the same number already.
     pub(crate) fn is_of(&self, file: &Metadata) -> bool {
-        self.is_settled()
-            && file.size() == Some(self.size)
+        file.size() == Some(self.size)
             && file.modified() == Some(self.modified)
             && file.changed() == Some(self.changed)
+            && is_settled(file, self.looked_at)
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

@@ -97,13 +97,7 @@ impl<'a> Directory<'a> {
     pub(crate) fn get(&self, index: usize) -> Option<Remembered> {
         let mut rest = self.entries.get(self.place(index)?..)?;
         take_bytes(&mut rest)?;
-        let (&settled, mut rest) = rest.split_first()?;
-        let offset = unzigzag(take_varint(&mut rest)?);
-        Some(Remembered {
-            is_settled: settled == 1,
-            looked_at: self.looked_at.checked_add(offset)?,
-            metadata: take_metadata(&self.base, &mut rest)?,
-        })
+        unpack((&self.base, self.looked_at), rest)
     }
 
     /// An entry as it is packed.
@@ -131,6 +125,96 @@ impl<'a> Directory<'a> {
     }
 }
 
+/// Packs an entry behind its name.
+fn pack(base: (&Metadata, i64), name: &[u8], entry: &Remembered, out: &mut Vec<u8>) {
+    let (metadata, looked_at) = base;
+    push_bytes(out, name);
+    out.push(entry.is_settled.into());
+    push_varint(out, zigzag(entry.looked_at.wrapping_sub(looked_at)));
+    push_metadata(metadata, &entry.metadata, out);
+}
+
+/// Unpacks an entry, from behind its name.
+fn unpack(base: (&Metadata, i64), bytes: &[u8]) -> Option<Remembered> {
+    let (metadata, looked_at) = base;
+    let (&settled, mut rest) = bytes.split_first()?;
+    let offset = unzigzag(take_varint(&mut rest)?);
+    Some(Remembered {
+        is_settled: settled == 1,
+        looked_at: looked_at.checked_add(offset)?,
+        metadata: take_metadata(metadata, &mut rest)?,
+    })
+}
+
+/// Entries on their way into a value, in any order.
+#[derive(Default)]
+pub(crate) struct Fresh {
+    base: Metadata,
+    looked_at: i64,
+    entries: Vec<u8>,
+    /// Where each begins and ends.
+    places: Vec<(u32, u32)>,
+    too_long: bool,
+}
+
+impl Fresh {
+    /// Entries that will be merged into this value.
+    pub(crate) fn into(before: &Directory<'_>) -> Fresh {
+        Fresh {
+            base: before.base.clone(),
+            looked_at: before.looked_at,
+            ..Fresh::default()
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, name: &[u8], entry: &Remembered) {
+        if self.places.is_empty() && self.base == Metadata::default() {
+            (self.base, self.looked_at) = (entry.metadata.clone(), entry.looked_at);
+        }
+        let start = self.entries.len();
+        pack((&self.base, self.looked_at), name, entry, &mut self.entries);
+        match (u32::try_from(start), u32::try_from(self.entries.len())) {
+            (Ok(start), Ok(end)) => self.places.push((start, end)),
+            _ => self.too_long = true,
+        }
+    }
+
+    fn packed(&self, index: usize) -> &[u8] {
+        let (start, end) = self.places[index];
+        &self.entries[start as usize..end as usize]
+    }
+
+    /// Puts the entries in the order of their names. Of two with one name the later stays.
+    pub(crate) fn sort(&mut self) {
+        let mut places = std::mem::take(&mut self.places);
+        let name = |(start, _): &(u32, u32)| {
+            let mut rest = &self.entries[*start as usize..];
+            take_bytes(&mut rest).unwrap_or_default()
+        };
+        places.sort_by(|a, b| name(a).cmp(name(b)).then(b.cmp(a)));
+        places.dedup_by(|a, b| name(a) == name(b));
+        self.places = places;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn name(&self, index: usize) -> &[u8] {
+        let mut rest = self.packed(index);
+        take_bytes(&mut rest).unwrap_or_default()
+    }
+
+    /// The memory that they take, in bytes.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() + self.places.capacity() * size_of::<(u32, u32)>()
+    }
+}
+
 /// Packs entries into a value.
 pub(crate) struct DirectoryWriter {
     base: Metadata,
@@ -141,11 +225,10 @@ pub(crate) struct DirectoryWriter {
 }
 
 impl DirectoryWriter {
-    /// Continues a value, so that its entries can be copied. `first` is an entry that will come in any case, for where
-    /// there was none before.
-    pub(crate) fn after(before: &Directory<'_>, first: Option<&Remembered>) -> DirectoryWriter {
-        let (base, looked_at) = match first {
-            Some(first) if before.len() == 0 => (first.metadata.clone(), first.looked_at),
+    /// Continues a value, so that its entries can be copied, with these entries.
+    pub(crate) fn after(before: &Directory<'_>, fresh: &Fresh) -> DirectoryWriter {
+        let (base, looked_at) = match before.len() {
+            0 => (fresh.base.clone(), fresh.looked_at),
             _ => (before.base.clone(), before.looked_at),
         };
         DirectoryWriter {
@@ -153,7 +236,7 @@ impl DirectoryWriter {
             looked_at,
             places: Vec::new(),
             entries: Vec::new(),
-            too_long: false,
+            too_long: fresh.too_long,
         }
     }
 
@@ -166,21 +249,30 @@ impl DirectoryWriter {
         }
     }
 
-    /// Adds an entry. Names come in order, each once.
-    pub(crate) fn push(&mut self, name: &[u8], entry: &Remembered) {
-        self.begin();
-        push_bytes(&mut self.entries, name);
-        self.entries.push(entry.is_settled.into());
-        let offset = entry.looked_at.wrapping_sub(self.looked_at);
-        push_varint(&mut self.entries, zigzag(offset));
-        push_metadata(&self.base, &entry.metadata, &mut self.entries);
-    }
-
-    /// Adds an entry of the value that this one continues.
+    /// Adds an entry of the value that this one continues. Names come in order, each once.
     pub(crate) fn copy(&mut self, before: &Directory<'_>, index: usize) {
         if let Some(packed) = before.packed(index) {
             self.begin();
             self.entries.extend_from_slice(packed);
+        }
+    }
+
+    /// Adds one of the entries that it was announced.
+    pub(crate) fn add(&mut self, fresh: &Fresh, index: usize) {
+        self.begin();
+        if fresh.looked_at == self.looked_at && fresh.base == self.base {
+            self.entries.extend_from_slice(fresh.packed(index));
+            return;
+        }
+        let mut rest = fresh.packed(index);
+        let name = take_bytes(&mut rest).unwrap_or_default();
+        if let Some(entry) = unpack((&fresh.base, fresh.looked_at), rest) {
+            pack(
+                (&self.base, self.looked_at),
+                name,
+                &entry,
+                &mut self.entries,
+            );
         }
     }
 
@@ -228,15 +320,36 @@ mod tests {
         })
     }
 
-    fn written(before: &Directory<'_>, entries: &Entries) -> Vec<u8> {
-        let mut writer = DirectoryWriter::after(before, entries.values().next());
-        for (name, entry) in entries {
-            // What is the same is copied, as whoever merges does it.
-            match before.find(name) {
-                Some(at) if before.get(at).as_ref() == Some(entry) => writer.copy(before, at),
-                _ => writer.push(name, entry),
+    /// What differs, in an order of its own, merged into what was there.
+    fn written(before: &Directory<'_>, entries: &Entries, base: &Directory<'_>) -> Vec<u8> {
+        let is_same = |name: &[u8], entry: &Remembered| {
+            before.find(name).and_then(|at| before.get(at)).as_ref() == Some(entry)
+        };
+        let mut fresh = Fresh::into(base);
+        for (name, entry) in entries.iter().rev() {
+            if !is_same(name, entry) {
+                let stale = Remembered {
+                    looked_at: 7,
+                    ..entry.clone()
+                };
+                fresh.push(name, &stale);
+                fresh.push(name, entry);
             }
         }
+        fresh.sort();
+        let mut writer = DirectoryWriter::after(before, &fresh);
+        let mut next = 0;
+        for (name, entry) in entries {
+            match is_same(name, entry) {
+                true => writer.copy(before, before.find(name).unwrap()),
+                false => {
+                    assert_eq!(fresh.name(next), name);
+                    writer.add(&fresh, next);
+                    next += 1;
+                }
+            }
+        }
+        assert_eq!(next, fresh.len());
         let mut value = Vec::new();
         assert!(writer.finish(&mut value));
         value
@@ -256,15 +369,18 @@ mod tests {
         #[test]
         fn it_is_read_as_it_was_written_also_over_what_was_there(
             before in entries(), added in entries(), kept in prop::collection::vec(any::<bool>(), 24),
+            another_base in any::<bool>(),
         ) {
-            let first = written(&Directory::default(), &before);
+            let none = Directory::default();
+            let first = written(&none, &before, &none);
             let directory = Directory::read(&first).unwrap();
             prop_assert!(directory.is_sound());
             prop_assert_eq!(&all(&directory), &before);
             let mut after: Entries =
                 before.into_iter().zip(kept).filter(|(_, kept)| *kept).map(|(entry, _)| entry).collect();
             after.extend(added);
-            let second = written(&directory, &after);
+            let base = if another_base { &none } else { &directory };
+            let second = written(&directory, &after, base);
             let directory = Directory::read(&second).unwrap();
             prop_assert!(directory.is_sound());
             prop_assert_eq!(&all(&directory), &after);
@@ -279,7 +395,8 @@ mod tests {
         fn any_bytes_are_read_without_panic(
             entries in entries(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         ) {
-            let mut value = written(&Directory::default(), &entries);
+            let none = Directory::default();
+            let mut value = written(&none, &entries, &none);
             for (at, byte) in damage {
                 if !value.is_empty() {
                     let at = at.index(value.len());
@@ -292,7 +409,7 @@ mod tests {
                     let _ = (directory.name(at), directory.get(at));
                 }
                 let _ = directory.find(b"name");
-                let mut writer = DirectoryWriter::after(&directory, None);
+                let mut writer = DirectoryWriter::after(&directory, &Fresh::default());
                 writer.copy(&directory, 0);
                 let _ = writer.finish(&mut Vec::new());
             }

@@ -72,6 +72,17 @@ impl Key {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    /// What the keys of all directories below this one begin with, but for those that are kept by a digest; `None` if this
+    /// one is. What follows is the path from here on.
+    pub(crate) fn below(&self) -> Option<Vec<u8>> {
+        let path = self.bytes.strip_prefix(&self.bytes[..4])?;
+        match path {
+            [PATH] => Some(self.bytes.clone()),
+            [PATH, ..] => Some([&self.bytes[..], b"/"].concat()),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -88,12 +99,24 @@ mod tests {
         let below = child(&child(&top, b"a"), b"b\xff");
         assert_eq!(Key::of(one, &below), Key::of_path(one, b"a/b\xff"));
         assert_ne!(Key::of(one, &below), Key::of(Root(2), &below));
+        assert!(
+            Key::of(one, &below)
+                .bytes()
+                .starts_with(&Key::of_path(one, b"a").below().unwrap())
+        );
+        assert!(
+            Key::of(one, &below)
+                .bytes()
+                .starts_with(&Key::of(one, &top).below().unwrap())
+        );
+        assert_eq!(Key::top(one).below(), None);
         let mut deep = top;
         let mut keys = std::collections::HashSet::new();
         for _ in 0..200 {
             deep = child(&deep, b"long name");
             let key = Key::of(one, &deep);
             assert!(key.bytes().len() <= 5 + LONGEST);
+            assert_eq!(key.below().is_none(), key.bytes()[4] == DIGEST);
             assert!(keys.insert(key));
         }
     }

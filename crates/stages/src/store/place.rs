@@ -229,6 +229,7 @@ impl StoreProblem {
                 format!("it has version {version} of the format, and this is for {VERSION}")
             }
             StoreProblem::Damaged(what) => what.clone(),
+            StoreProblem::Missing => "there is no such file".to_owned(),
             StoreProblem::Failed(operation, error) => format!("cannot {operation} it: {error}"),
         }
     }

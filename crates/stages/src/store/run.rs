@@ -10,7 +10,7 @@ use statline_pipeline::{Opening, PublishOrder, Publisher, StageError, Verdict};
 use super::{ABOUT, Access, LAST_RUN, Store, StoreError, StoreProblem};
 
 /// The fact by which a stage states that its store was no good and was put aside: a sentence.
-pub(crate) const STORE_PUT_ASIDE_FACT: &str = "store_put_aside";
+pub const STORE_PUT_ASIDE_FACT: &str = "store_put_aside";
 
 /// The stores of a run, by their paths.
 #[derive(Default)]
@@ -20,11 +20,13 @@ struct Stores {
 
 /// The last run that committed to a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LastRun {
-    pub(crate) run_id: String,
-    pub(crate) job: String,
+pub struct LastRun {
+    /// Identifies the run in its report and its outputs.
+    pub run_id: String,
+    /// The name of the job.
+    pub job: String,
     /// When it ended, as RFC 3339 writes it.
-    pub(crate) finished: String,
+    pub finished: String,
 }
 
 impl Store {
@@ -141,5 +143,12 @@ impl Drop for StoreWriter {
             // Nobody asked it; so nothing was delivered.
             let _ = self.end(None);
         }
+    }
+}
+
+/// An error of a store as that of a stage.
+impl From<StoreError> for StageError {
+    fn from(error: StoreError) -> StageError {
+        StageError::failed(error)
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use super::directory::{Directory, DirectoryWriter, Remembered};
+use super::directory::{Directory, DirectoryWriter, Fresh, Remembered};
 use super::*;
 use crate::ContentHash;
 use crate::fixtures::{file, listing, time};
@@ -26,8 +26,10 @@ fn value(size: u64) -> Vec<u8> {
         is_settled: true,
         looked_at: 5,
     };
-    let mut writer = DirectoryWriter::after(&Directory::default(), Some(&entry));
-    writer.push(b"name", &entry);
+    let mut fresh = Fresh::default();
+    fresh.push(b"name", &entry);
+    let mut writer = DirectoryWriter::after(&Directory::default(), &fresh);
+    writer.add(&fresh, 0);
     let mut value = Vec::new();
     assert!(writer.finish(&mut value));
     value
