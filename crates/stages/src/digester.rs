@@ -343,9 +343,12 @@ mod tests {
             .unwrap();
     }
 
+    /// What stands in the file's place, and how it gets there.
+    type Replacement = (&'static str, fn(&Path));
+
     #[test]
     fn what_was_replaced_since_is_not_read() {
-        let replacements: [(&str, fn(&Path)); 7] = [
+        let replacements: [Replacement; 7] = [
             ("link", |path| {
                 fs::rename(path, path.with_file_name("other")).unwrap();
                 symlink("other", path).unwrap();

@@ -318,10 +318,10 @@ fn sort() {
     error: job.toml:11:25: stages.x.by[2]: unknown value "+size"
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                         ^^^^^^^ did you mean "size"?
-    error: job.toml:11:34: stages.x.by[3]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "depth", found string "name"
+    error: job.toml:11:34: stages.x.by[3]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "depth", found string "name"
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                                  ^^^^^^
-    error: job.toml:11:42: stages.x.by[4]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "depth", found string ""
+    error: job.toml:11:42: stages.x.by[4]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "depth", found string ""
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                                          ^^
     error: job.toml:11:46: stages.x.by[5]: expected a string, found integer 3
@@ -409,7 +409,7 @@ size = "1MiB"
     error: job.toml:16:14: stages.x.newer_than: expected a point in time such as "30d" (before the run) or "2026-01-31", found integer 7
        16 | newer_than = 7
           |              ^
-    error: job.toml:17:11: stages.x.change[0]: expected one of "new", "changed", "unchanged", found string "news"
+    error: job.toml:17:11: stages.x.change[0]: expected one of "new", "changed", "unchanged", "deleted", found string "news"
        17 | change = ["news"]
           |           ^^^^^^ did you mean "new"?
     error: job.toml:18:10: stages.x.invert: expected true or false, found string "no"
