@@ -85,7 +85,7 @@ impl RememberedHashes {
             let Ok(filesystem) = filesystem else {
                 return false;
             };
-            let is_worth = filesystem.profile().dates_changes;
+            let is_worth = is_worth_keeping_on(filesystem);
             lock(&self.devices).insert(device, is_worth);
             is_worth
         })
@@ -136,6 +136,11 @@ impl RememberedHashes {
     }
 }
 
+/// Whether what is read on a file system can be known again.
+fn is_worth_keeping_on(filesystem: Filesystem) -> bool {
+    filesystem.profile().dates_changes
+}
+
 /// The digest that was read, with what proves later that it holds.
 fn digest_of(reading: &Reading) -> Option<(FileId, Digest)> {
     let file: &Metadata = &reading.file;
@@ -152,4 +157,19 @@ fn digest_of(reading: &Reading) -> Option<(FileId, Digest)> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under these locks panics half-way.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_is_kept_where_times_prove_nothing() {
+        let on = |path: &Path| is_worth_keeping_on(Filesystem::of_path(path).unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        assert!(on(directory.path()));
+        // Nobody dates what the kernel makes up.
+        assert!(!on(Path::new("/proc")));
+    }
 }
