@@ -14,6 +14,7 @@ use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, Errors, Outcome, RunReport, Sink, StageError};
 
 use super::*;
+use crate::fixtures::{Given, records};
 use crate::{
     Batch, BatchConfig, DirectoryStatus, Enumerate, EnumerateConfig, Filter, FilterConfig, Rows,
     Stat, StatConfig,
@@ -479,4 +480,195 @@ proptest! {
         prop_assert!(said.marks.values().all(|mark| *mark == Change::Unchanged), "{:?}", said.marks);
         prop_assert_eq!(said.report.stage("known").unwrap().counters["directories_written"], 0);
     }
+}
+
+#[test]
+fn options_that_make_no_sense_together_are_problems() {
+    let problem = |config: CacheConfig| {
+        let mut job = Builder::new("test");
+        let stat = job.stage("stat", Given::new(records(&[b"a"])), ()).done();
+        let known = job
+            .stage("known", Cache::default(), config)
+            .reads(&stat)
+            .done();
+        let _ = job
+            .sink("out", Collected::<RecordBatch>::new())
+            .reads(&known);
+        let found = crate::fixtures::problems(job);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].2.is_some(), "{found:?}");
+        found[0].0.clone()
+    };
+    let plain = CacheConfig::default;
+    let on_disk = || CacheConfig {
+        path: Some("/nowhere/store".into()),
+        ..plain()
+    };
+    assert_eq!(
+        problem(CacheConfig {
+            deleted: true,
+            ..plain()
+        }),
+        "stages.known.deleted"
+    );
+    let id = Some(RootIds::One("a".to_owned()));
+    assert_eq!(problem(CacheConfig { id, ..plain() }), "stages.known.id");
+    let max_entries = std::num::NonZeroUsize::new(9);
+    assert_eq!(
+        problem(CacheConfig {
+            max_entries,
+            ..on_disk()
+        }),
+        "stages.known.max_entries"
+    );
+}
+
+#[test]
+fn deleted_records_come_in_no_order() {
+    let problems = |deleted: bool| {
+        let mut job = Builder::new("test");
+        let source = Given::new(records(&[b"a"])).ordered_by("path");
+        let stat = job.stage("stat", source, ()).done();
+        let config = CacheConfig {
+            path: Some("/nowhere/store".into()),
+            deleted,
+            ..CacheConfig::default()
+        };
+        let known = job
+            .stage("known", Cache::default(), config)
+            .reads(&stat)
+            .done();
+        let _ = job.stage("out", NeedsOrder, ()).reads(&known);
+        job.build()
+            .err()
+            .map(|problems| problems.iter().next().unwrap().message.clone())
+    };
+    assert_eq!(problems(false), None);
+    let told = problems(true).unwrap();
+    assert!(
+        told.contains("a cache that tells what was deleted adds records out of order"),
+        "{told}"
+    );
+}
+
+/// A stage that wants its input in the order of paths.
+struct NeedsOrder;
+
+impl Kind for NeedsOrder {
+    type Config = ();
+    type Ports = InputPort<RecordBatch>;
+
+    fn declare(&self, _: Option<&()>, ports: &mut Declare<'_>) -> Self::Ports {
+        ports.needs_order(DEFAULT_INPUT, &["path"]);
+        ports.input(DEFAULT_INPUT)
+    }
+
+    fn open(&self, (): (), _: Self::Ports, _: &mut Opening<'_>) -> Result<(), StageError> {
+        Err(StageError::failed("it is never opened"))
+    }
+}
+
+fn marks_of(roots: &[&Path], store: &Path, id: Option<RootIds>) -> (Vec<Change>, RunReport) {
+    let known = CacheConfig {
+        path: Some(store.to_owned()),
+        id,
+        signature: vec![Field::Size, Field::Mtime],
+        ..CacheConfig::default()
+    };
+    let stat = StatConfig {
+        fields: toml_fields(&["kind", "size", "mtime"]),
+        ..StatConfig::default()
+    };
+    let out = Collected::<RecordBatch>::new();
+    let mut job = Builder::new("roots");
+    let walk = EnumerateConfig::new(roots.iter().copied());
+    let walk = job.stage("walk", Enumerate, walk).done();
+    let meta = job.stage("meta", Stat, stat).reads(&walk).done();
+    let known = job
+        .stage("known", Cache::default(), known)
+        .reads(&meta)
+        .done();
+    let _ = job.sink("out", out.clone()).reads(&known);
+    let report = job.build().unwrap().run();
+    let batches = out.items();
+    let marks = batches
+        .iter()
+        .flat_map(Rows::rows)
+        .map(|row| row.change.unwrap());
+    (marks.collect(), report)
+}
+
+#[test]
+fn a_root_is_known_by_its_id_wherever_it_is() {
+    let mut world = World::new();
+    fs::write(world.root().join("a"), "x").unwrap();
+    world.date("a");
+    let moved = world.place.path().join("elsewhere");
+    let one = |id: &str| Some(RootIds::One(id.to_owned()));
+    let store = world.store();
+    assert_eq!(
+        marks_of(&[&world.root()], &store, one("archive")).0,
+        [Change::New; 2]
+    );
+    fs::rename(world.root(), &moved).unwrap();
+    assert_eq!(
+        marks_of(&[&moved], &store, one("archive")).0,
+        [Change::Unchanged; 2]
+    );
+    assert_eq!(
+        marks_of(&[&moved], &store, one("another")).0,
+        [Change::New; 2]
+    );
+    assert_eq!(marks_of(&[&moved], &store, None).0, [Change::New; 2]);
+    // By its path it is known however that is written.
+    let written = moved.join(".").join("");
+    assert_eq!(
+        marks_of(&[&written], &store, None).0,
+        [Change::Unchanged; 2]
+    );
+    let each = RootIds::Each([(moved.clone(), "archive".to_owned())].into());
+    assert_eq!(
+        marks_of(&[&moved], &store, Some(each)).0,
+        [Change::Unchanged; 2]
+    );
+}
+
+#[test]
+fn two_roots_cannot_have_one_id() {
+    let place = tempfile::tempdir().unwrap();
+    let roots = ["a", "b"].map(|name| place.path().join(name));
+    roots.iter().for_each(|root| fs::create_dir(root).unwrap());
+    let roots = [roots[0].as_path(), roots[1].as_path()];
+    let store = place.path().join("store");
+    let (_, report) = marks_of(&roots, &store, Some(RootIds::One("x".to_owned())));
+    assert_eq!(report.outcome, Outcome::Failed);
+    assert!(report.cause.unwrap().contains("have the same id"));
+    assert_eq!(marks_of(&roots, &store, None).1.outcome, Outcome::Complete);
+}
+
+#[test]
+fn a_deep_tree_that_is_gone_is_told_without_recursion() {
+    let place = tempfile::tempdir().unwrap();
+    let (root, store) = (place.path().join("tree"), place.path().join("store"));
+    // Deep enough that paths are kept by their digests from some level on.
+    let deep = (0..40).fold(root.join("top"), |path, level| {
+        path.join(format!("a rather long name {level}"))
+    });
+    fs::create_dir_all(&deep).unwrap();
+    let plan = Plan {
+        threads: 1,
+        rows_in_a_batch: 9,
+        most_waiting: disk::MOST_WAITING,
+        ..Plan::default()
+    };
+    assert_eq!(run(&root, &store, &plan).marks.len(), 42);
+    fs::remove_dir_all(root.join("top")).unwrap();
+    assert_eq!(run(&root, &store, &plan).deleted.len(), 41);
+    assert_eq!(run(&root, &store, &plan).deleted.len(), 0);
+    let info = crate::StoreInfo::of(&store).unwrap();
+    assert_eq!(
+        (info.directories, info.entries),
+        (1, 1),
+        "but the root nothing is left"
+    );
 }
