@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use statline_pipeline::testing::{Collected, Items};
 use statline_pipeline::{Builder, ErrorRecord, Errors, Outcome, RunReport, Sink, StageError};
 use statline_stages::{
-    Batch, BatchConfig, ContentHash, Enumerate, EnumerateConfig, Hash, HashConfig, Hashed,
-    RecordBatch, Rows, Stat, StatConfig,
+    Batch, BatchConfig, Cache, CacheConfig, ContentHash, Enumerate, EnumerateConfig, Hash,
+    HashConfig, Hashed, RecordBatch, Rows, Stat, StatConfig,
 };
 
 struct Digested {
@@ -287,6 +287,53 @@ fn digest_with_store(root: &Path, store: &Path, delivers: bool) -> Digested {
         let _ = job.sink("failing", Failing).reads(&hash);
     }
     finish(root, job, &hash)
+}
+
+/// What a run does in which a cache marks records, and keeps its memory in the same store.
+fn digest_behind_cache(root: &Path, store: &Path) -> Digested {
+    let mut job = Builder::new("hash");
+    let walk = EnumerateConfig::new([root]);
+    let walk = job.stage("walk", Enumerate, walk).done();
+    let config = StatConfig::default();
+    let meta = job.stage("meta", Stat, config).reads(&walk).done();
+    let config = CacheConfig {
+        path: Some(store.to_owned()),
+        deleted: true,
+        ..CacheConfig::default()
+    };
+    let known = job.stage("known", Cache::default(), config).reads(&meta);
+    let known = known.done();
+    let config = HashConfig {
+        cache: Some(store.to_owned()),
+    };
+    let hash = job.stage("hash", Hash, config).reads(&known).done();
+    finish(root, job, &hash)
+}
+
+#[test]
+fn a_cache_and_a_hash_share_a_store_and_what_is_gone_is_not_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, store) = (
+        directory.path().join("tree"),
+        directory.path().join("store"),
+    );
+    fs::create_dir(&root).unwrap();
+    let names = ["a", "b", "c"];
+    names.map(|name| fs::write(root.join(name), name).unwrap());
+    settle(&root);
+    let first = digest_behind_cache(&root, &store);
+    assert_eq!(first.counter("hashed_files"), 3);
+    fs::remove_file(root.join("b")).unwrap();
+    let second = digest_behind_cache(&root, &store);
+    assert_eq!(second.report.outcome, Outcome::Complete);
+    let counters = ["hashed_files", "remembered_hashes", "vanished_files"];
+    assert_eq!(counters.map(|name| second.counter(name)), [0, 2, 0]);
+    let b = second.rows.iter().find(|(path, _)| path == "b");
+    assert_eq!(
+        b,
+        Some(&("b".to_owned(), None)),
+        "it is told that it is gone"
+    );
 }
 
 /// Waits until everything below a directory is old enough to be trusted: times of change cannot be set.
