@@ -36,7 +36,6 @@ mod opened_roots;
 mod output_file;
 mod output_mark;
 mod output_path;
-#[allow(dead_code)]
 mod packed;
 mod path_order;
 mod path_prefix;
@@ -60,7 +59,7 @@ mod stale;
 mod stat;
 mod stat_ahead;
 mod stat_cache;
-#[allow(dead_code)]
+#[allow(dead_code, reason = "digests are for the stage that hashes")]
 mod store;
 mod summary;
 mod summary_groups;

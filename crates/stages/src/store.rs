@@ -100,6 +100,12 @@ impl StoreError {
             redb::Error::Io(error) => place::problem_of(&error)
                 .unwrap_or_else(|| StoreProblem::Failed(operation, error.to_string())),
             redb::Error::Corrupted(what) => StoreProblem::Damaged(what),
+            // Sound pages of something else.
+            redb::Error::UpgradeRequired(_)
+            | redb::Error::TableDoesNotExist(_)
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. } => StoreProblem::Damaged(error.to_string()),
             other => StoreProblem::Failed(operation, other.to_string()),
         };
         StoreError::new(path, problem)

@@ -3,10 +3,13 @@
 //! The model knows the tree by asking the system itself, and remembers what was delivered in a map. Times are set to
 //! moments long ago, each another, so that two seconds more or less play no part; `judge.rs` tests those.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
@@ -14,10 +17,10 @@ use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, Errors, Outcome, RunReport, Sink, StageError};
 
 use super::*;
-use crate::fixtures::{Given, records};
+use crate::fixtures::{Given, child, file, records, root, time};
 use crate::{
-    Batch, BatchConfig, DirectoryStatus, Enumerate, EnumerateConfig, Filter, FilterConfig, Rows,
-    Stat, StatConfig,
+    Batch, BatchConfig, DirectoryEnd, DirectoryStatus, EntryBatch, Enumerate, EnumerateConfig,
+    Filter, FilterConfig, Rows, Stat, StatConfig,
 };
 
 /// A sink that fails when everything has been written.
@@ -40,7 +43,6 @@ impl Sink for Fails {
 struct Plan {
     exclude: Vec<String>,
     max_depth: Option<u32>,
-    most_entries: Option<u64>,
     /// Whether rows of this name are dropped before the cache.
     filters: bool,
     fails: bool,
@@ -63,7 +65,6 @@ fn run(root: &Path, store: &Path, plan: &Plan) -> Said {
     let mut walk = EnumerateConfig::new([root]);
     walk.exclude = plan.exclude.clone();
     walk.max_depth = plan.max_depth;
-    walk.max_entries_per_directory = plan.most_entries;
     let group = BatchConfig {
         max_entries: plan.rows_in_a_batch,
         ..BatchConfig::default()
@@ -434,7 +435,6 @@ fn plan() -> impl Strategy<Value = Plan> {
     (
         prop_oneof![2 => Just(vec![false; 3]), 1 => exclude],
         prop_oneof![4 => Just(None), 1 => (1..3_u32).prop_map(Some)],
-        prop_oneof![4 => Just(None), 1 => (1..4_u64).prop_map(Some)],
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.2),
         1..3_usize,
@@ -442,7 +442,7 @@ fn plan() -> impl Strategy<Value = Plan> {
         prop::sample::select(vec![0, 300, disk::MOST_WAITING]),
     )
         .prop_map(
-            |(exclude, max_depth, most_entries, filters, fails, threads, rows, waiting)| Plan {
+            |(exclude, max_depth, filters, fails, threads, rows, waiting)| Plan {
                 exclude: PATTERNS
                     .iter()
                     .zip(exclude)
@@ -450,7 +450,6 @@ fn plan() -> impl Strategy<Value = Plan> {
                     .map(|(pattern, _)| (*pattern).to_owned())
                     .collect(),
                 max_depth,
-                most_entries,
                 filters,
                 fails,
                 threads,
@@ -671,4 +670,84 @@ fn a_deep_tree_that_is_gone_is_told_without_recursion() {
         (1, 1),
         "but the root nothing is left"
     );
+}
+
+/// A batch of files in a directory, and how that directory ends, if it does in this batch.
+fn files(
+    directory: &Arc<statline_platform::DirNode>,
+    names: &[&str],
+    end: Option<(u64, DirectoryStatus)>,
+) -> RecordBatch {
+    let mut entries = EntryBatch::default();
+    for name in names {
+        entries.extend(directory, |entries| entries.push(name.as_bytes(), None, 0));
+    }
+    if let Some((entries_of_it, status)) = end {
+        entries.push_end(DirectoryEnd {
+            directory: Arc::clone(directory),
+            entries: entries_of_it,
+            directories: 0,
+            status,
+        });
+    }
+    let old = file(|metadata| _ = metadata.set_size(1).set_modified(time(1, 0)));
+    RecordBatch::new(entries, vec![old; names.len()])
+}
+
+/// What a run over these batches tells as deleted.
+fn deleted(store: &Path, batches: Vec<RecordBatch>) -> Vec<String> {
+    let config = CacheConfig {
+        path: Some(store.to_owned()),
+        deleted: true,
+        signature: vec![Field::Size, Field::Mtime],
+        ..CacheConfig::default()
+    };
+    let out = Collected::<RecordBatch>::new();
+    let mut job = Builder::new("test");
+    let stat = job.stage("stat", Given::all(batches), ()).done();
+    let known = job
+        .stage("known", Cache::default(), config)
+        .reads(&stat)
+        .done();
+    let _ = job.sink("out", out.clone()).reads(&known);
+    let report = job.build().unwrap().run();
+    assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
+    let batches = out.items();
+    let rows = batches.iter().flat_map(Rows::rows);
+    let gone = rows.filter(|row| row.change == Some(Change::Deleted));
+    gone.map(|row| String::from_utf8(row.path_bytes()).unwrap())
+        .collect()
+}
+
+#[test]
+fn only_a_directory_that_was_read_whole_shows_what_is_gone() {
+    use DirectoryStatus::{Complete, Excluded, Failed, Vanished};
+    let place = tempfile::tempdir().unwrap();
+    let store = place.path().join("store");
+    let none: [&str; 0] = [];
+    let directory = child(&root("r"), b"d");
+    let files = |names: &[&str], end| files(&directory, names, end);
+    assert_eq!(
+        deleted(&store, vec![files(&["a", "b", "c"], Some((3, Complete)))]),
+        none
+    );
+    for batches in [
+        vec![files(&["a"], Some((1, Failed)))],
+        vec![files(&[], Some((0, Failed)))],
+        vec![files(&[], Some((0, Excluded)))],
+        vec![files(&[], Some((0, Vanished)))],
+        // One of three came to nothing on its way, or the end never came.
+        vec![files(&["a", "c"], Some((3, Complete)))],
+        vec![files(&["a", "c"], None)],
+    ] {
+        assert_eq!(deleted(&store, batches), none);
+    }
+    // The end may come before what it counts.
+    let early = vec![files(&["a"], Some((2, Complete))), files(&["c"], None)];
+    assert_eq!(deleted(&store, early), ["r/d/b"]);
+    assert_eq!(
+        deleted(&store, vec![files(&[], Some((0, Complete)))]),
+        ["r/d/a", "r/d/c"]
+    );
+    assert_eq!(deleted(&store, vec![files(&[], Some((0, Complete)))]), none);
 }
