@@ -47,6 +47,8 @@ mod row_input;
 mod run_start;
 mod sort;
 mod sort_key;
+#[allow(dead_code, unused_imports)]
+mod spill;
 mod stale;
 mod stat;
 mod stat_ahead;
