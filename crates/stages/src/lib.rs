@@ -4,6 +4,7 @@
 
 mod admission;
 mod batch;
+mod byte_prefix;
 mod cache;
 mod collect;
 mod content_hash;
@@ -47,7 +48,6 @@ mod row_input;
 mod run_start;
 mod sort;
 mod sort_key;
-#[allow(dead_code, unused_imports)]
 mod spill;
 mod stale;
 mod stat;

@@ -11,6 +11,7 @@ use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
 
+use crate::byte_prefix;
 use crate::packed::{push_varint, take_varint};
 
 /// The lengths in front of a block: compressed, and as it was.
@@ -52,7 +53,7 @@ impl Blocks {
         // A block is read without those before it.
         let shared = match self.raw.is_empty() {
             true => 0,
-            false => shared_prefix(&self.last_key, key),
+            false => byte_prefix::shared(&self.last_key, key),
         };
         push_varint(&mut self.raw, shared as u64);
         push_varint(&mut self.raw, (key.len() - shared) as u64);
@@ -169,17 +170,6 @@ impl Block {
     }
 }
 
-/// How many bytes two keys have in common at their beginning.
-#[inline]
-fn shared_prefix(a: &[u8], b: &[u8]) -> usize {
-    // Neighbours share most of a path: several bytes at a time.
-    const STEP: usize = 8;
-    let steps = a.chunks_exact(STEP).zip(b.chunks_exact(STEP));
-    let whole = steps.take_while(|(a, b)| a == b).count() * STEP;
-    let rest = a[whole..].iter().zip(&b[whole..]);
-    whole + rest.take_while(|(a, b)| a == b).count()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -210,18 +200,6 @@ mod tests {
                     let _ = (block.key(), block.payload());
                 }
             }
-        }
-
-        #[test]
-        fn the_shared_beginning_is_all_that_is_shared(
-            shared in prop::collection::vec(any::<u8>(), 0..40), a in prop::collection::vec(any::<u8>(), 0..20),
-            b in prop::collection::vec(any::<u8>(), 0..20),
-        ) {
-            let (a, b) = ([&shared[..], &a].concat(), [&shared[..], &b].concat());
-            let found = shared_prefix(&a, &b);
-            prop_assert!(found >= shared.len());
-            prop_assert_eq!(&a[..found], &b[..found]);
-            prop_assert!(a.get(found).is_none() || a.get(found) != b.get(found));
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use statline_pipeline::StageError;
 
+use crate::byte_prefix;
+
 use super::{Entry, Merge, Spill, SpillOptions, block_bytes};
 
 /// An entry in the buffer.
@@ -67,7 +69,7 @@ impl ExternalSort {
         grow(&mut self.items, 1, most);
         let size = |length: usize| u32::try_from(length).expect("an entry of 4 GiB");
         self.items.push(Item {
-            prefix: prefix(key),
+            prefix: byte_prefix::head(key),
             at: size(self.bytes.len()),
             key: size(key.len()),
             payload: size(payload.len()),
@@ -168,6 +170,17 @@ impl Sorted {
     }
 }
 
+impl Sorted {
+    /// What was read is not what was written.
+    #[cold]
+    pub(crate) fn damaged(&self) -> StageError {
+        match self {
+            Sorted::Memory { .. } => StageError::failed("sorted entries changed in memory"),
+            Sorted::Merge(merge) => merge.damaged(),
+        }
+    }
+}
+
 fn item_key<'b>(bytes: &'b [u8], item: &Item) -> &'b [u8] {
     &bytes[item.at as usize..][..item.key as usize]
 }
@@ -187,12 +200,4 @@ fn grow<T>(vector: &mut Vec<T>, more: usize, most: usize) {
         };
         vector.reserve_exact(wanted.max(needed) - vector.len());
     }
-}
-
-/// The first bytes of a key as a number in their order.
-fn prefix(key: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = key.len().min(bytes.len());
-    bytes[..length].copy_from_slice(&key[..length]);
-    u64::from_be_bytes(bytes)
 }

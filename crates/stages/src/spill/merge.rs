@@ -19,13 +19,13 @@ pub(super) struct RunReader {
 impl RunReader {
     /// Goes to the next entry; false at the end.
     #[inline]
-    fn advance(&mut self, merge: &mut Source) -> Result<bool, StageError> {
-        if self.block.is_over() && !self.load(merge)? {
+    fn advance(&mut self, source: &mut Source) -> Result<bool, StageError> {
+        if self.block.is_over() && !self.load(source)? {
             return Ok(false);
         }
         match self.block.advance() {
             Some(()) => Ok(true),
-            None => Err(merge.file.damaged()),
+            None => Err(source.file.damaged()),
         }
     }
 
@@ -117,6 +117,11 @@ impl Merge {
         self.taken = !self.heap.is_empty();
         let top = self.heap.first().map(|&top| &self.readers[top as usize]);
         Ok(top.map(|reader| (reader.block.key(), reader.block.payload())))
+    }
+
+    /// What was read is not what was written.
+    pub(crate) fn damaged(&self) -> StageError {
+        self.source.file.damaged()
     }
 
     pub(super) fn into_file(self) -> SpillFile {
