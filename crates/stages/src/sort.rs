@@ -163,6 +163,7 @@ impl Kind for Sort {
                 context: None,
             })?;
         }
+        Spill::announce(stage.context());
         let sorter = Sorter::new(&config, Some(stage.context()));
         stage.transform(&input, &out, |_| Ok(sorter))
     }

@@ -80,14 +80,19 @@ impl Watch {
 }
 
 impl Spill {
+    /// Shows the counters of a stage that may spill, whether or not it comes to that.
+    pub(crate) fn announce(context: &Context) {
+        Watch::new(Some(context));
+    }
+
     /// Makes the temporary file.
     ///
     /// # Errors
     /// If the directory does not take one.
     pub(crate) fn create(options: SpillOptions) -> Result<Spill, StageError> {
         Ok(Spill {
-            file: SpillFile::create_in(&options.directory)?,
             watch: Watch::new(options.context.as_ref()),
+            file: SpillFile::create_in(&options.directory)?,
             options,
             runs: Vec::new(),
         })

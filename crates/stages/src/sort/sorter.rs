@@ -101,7 +101,7 @@ impl Sorter {
             // One that is equal came later, so it stays behind.
             batch.retain(|row| self.compare(row, &worst).is_lt());
         }
-        if batch.len() == 0 {
+        if batch.is_empty() {
             return Ok(());
         }
         if self.is_full_with(&batch) {

@@ -126,15 +126,15 @@ fn full() -> impl Strategy<Value = Full> {
 }
 
 fn is_followed(directory: &[Vec<u8>]) -> bool {
-    directory.len() > 1 && lot(directory) % 4 == 0
+    directory.len() > 1 && lot(directory).is_multiple_of(4)
 }
 
 fn identity(directory: &[Vec<u8>]) -> Option<Identity> {
     let lot = lot(directory);
-    (lot % 3 != 0).then(|| Identity {
+    (!lot.is_multiple_of(3)).then(|| Identity {
         device: lot % 2,
         file_id: lot.into(),
-        mount_id: (lot % 5 != 0).then_some(lot % 7),
+        mount_id: (!lot.is_multiple_of(5)).then_some(lot % 7),
     })
 }
 
@@ -287,7 +287,7 @@ fn many(rows: usize) -> Vec<RecordBatch> {
                 remembered: false,
                 hash: None,
             });
-            if scattered % 2 == 0 {
+            if scattered.is_multiple_of(2) {
                 batch.push_end(DirectoryEnd {
                     directory,
                     entries: 2,
@@ -332,7 +332,7 @@ fn rows_and_ends_come_out_of_many_runs() {
         assert!(spilled.batches.iter().all(|batch| batch.len() <= BATCH));
         // No row of any batch was looked at before.
         let earliest = batches.iter().filter_map(RecordBatch::looked_at).min();
-        let noted = |batch: &&RecordBatch| batch.len() > 0;
+        let noted = |batch: &&RecordBatch| batch.rows().next().is_some();
         let mut noted = spilled
             .batches
             .iter()
