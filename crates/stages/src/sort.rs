@@ -62,9 +62,8 @@ pub struct SortConfig {
     /// The memory that the stage may use; at least 8MiB.
     ///
     /// Records, the nodes of their directories, and all that sorting them takes are counted. What does not fit is
-    /// written to `spill_dir` in sorted runs, compressed, and merged at the end: about 70 bytes for a record. The order
-    /// is the same whatever the limit. A record in memory takes about 230 bytes, so the default is enough for a million
-    /// of them.
+    /// written to `spill_dir` in sorted runs, some tens of bytes for a record, and merged at the end; the order is the
+    /// same whatever the limit. In memory a record takes about 230 bytes, so by default a million of them fit.
     #[serde(default = "default_memory")]
     pub memory_limit: ByteSize,
 
