@@ -4,6 +4,7 @@
 
 mod admission;
 mod batch;
+mod byte_prefix;
 mod cache;
 mod claims;
 mod collect;
@@ -55,6 +56,7 @@ mod row_input;
 mod run_start;
 mod sort;
 mod sort_key;
+mod spill;
 mod stale;
 mod stat;
 mod stat_ahead;
