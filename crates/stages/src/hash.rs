@@ -1,11 +1,12 @@
 //! The stage kind `hash`: reads the contents of regular files and adds their digests.
 //!
-//! As many records go out as came in, each as it was but for the digest; those of one batch stay together. A file that
-//! cannot be read keeps its record, which tells what `stat` saw and is still true of that moment; that its digest is
-//! missing, an error record says, or the `vanished_files` count.
+//! This file takes batches in, has its threads share the files in them (`claims.rs`), watches each reading
+//! (`digester.rs`), and accounts for what cannot be read. What earlier runs have read it finds in a store
+//! (`remembered_hashes.rs`).
 //!
-//! One thing must stay true: nothing but a regular file is opened for long enough to matter, and no digest is given of
-//! anything but what the record describes; `digester.rs` sees to that.
+//! One thing must stay true: as many records go out as came in, each as it was but for the digest. A file that cannot be
+//! read keeps its record, which tells what `stat` saw; that its digest is missing, an error record says, or the
+//! `vanished_files` count.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -61,7 +62,7 @@ pub struct HashConfig {
 /// without waiting for anything. An empty file is not opened. Names of one file that are next to each other are read
 /// once.
 ///
-/// Each thread takes [256 KiB](CHUNK) beside the batch that it brought.
+/// Each thread takes 256 KiB beside the batch that it brought.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hash;
 

@@ -318,8 +318,9 @@ fn a_cache_and_a_hash_share_a_store_and_what_is_gone_is_not_read() {
         directory.path().join("store"),
     );
     fs::create_dir(&root).unwrap();
-    let names = ["a", "b", "c"];
-    names.map(|name| fs::write(root.join(name), name).unwrap());
+    for name in ["a", "b", "c"] {
+        fs::write(root.join(name), name).unwrap();
+    }
     settle(&root);
     let first = digest_behind_cache(&root, &store);
     assert_eq!(first.counter("hashed_files"), 3);
