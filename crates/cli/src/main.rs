@@ -11,6 +11,7 @@ mod doctor;
 mod escape;
 mod exit;
 mod explain;
+mod findings;
 mod generate;
 mod graph;
 mod human;

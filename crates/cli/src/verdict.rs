@@ -7,6 +7,7 @@ use statline_pipeline::{ErrorCount, Outcome, RunReport, StageReport};
 use statline_stages::{OUTPUT_FACT, STORE_PUT_ASIDE_FACT, Summary, WrittenOutput};
 
 use crate::escape::{escaped_message, escaped_path};
+use crate::findings;
 use crate::human;
 use crate::run::Telling;
 use crate::stalls;
@@ -39,6 +40,7 @@ pub(crate) fn account(report: &RunReport, told: &Telling, palette: Palette) -> S
     for summary in &summaries {
         out.push_str(&totals::lines(summary, report.error_count(), told.units));
     }
+    out.push_str(&findings::lines(report, told.units));
     out.push_str(&left_out(report, told));
     out.push_str(&unreadable(report, told, palette));
     out.push_str(&stalls::lines(report, palette));

@@ -29,8 +29,8 @@ use statline_pipeline::{
 use self::disk::DiskMarker;
 pub(crate) use self::judge::Judge;
 use self::memory::Memory;
-pub(crate) use self::signature::DEFAULT_SIGNATURE;
 use self::signature::check_signature;
+pub(crate) use self::signature::{DEFAULT_SIGNATURE, is_settled};
 use crate::store::RootIds;
 use crate::{BatchedStatCache, Change, Field, RecordBatch};
 

@@ -19,6 +19,8 @@ pub(crate) struct Directories {
     threads: AtomicUsize,
     /// How many stages list.
     listers: AtomicUsize,
+    /// Whether some stage follows symbolic links.
+    follows_links: AtomicBool,
     /// What each stage that fetches metadata asks for.
     wishes: Mutex<Vec<Wish>>,
     /// Whether some stage does not want metadata of everything that is listed.
@@ -54,22 +56,35 @@ impl Directories {
         stage: &Opening<'_>,
         backend: &Arc<dyn Backend>,
     ) -> Result<Arc<Directories>, StageError> {
-        stage.resource(|| {
-            Ok(Directories {
-                handles: Handles::new(Arc::clone(backend), default_budget()),
-                threads: AtomicUsize::new(cores()),
-                listers: AtomicUsize::new(0),
-                wishes: Mutex::default(),
-                picks: AtomicBool::new(false),
-                stuck: Mutex::default(),
-                any_stuck: AtomicBool::new(false),
-            })
-        })
+        stage.resource(|| Ok(Directories::new(backend)))
+    }
+
+    pub(crate) fn new(backend: &Arc<dyn Backend>) -> Directories {
+        Directories {
+            handles: Handles::new(Arc::clone(backend), default_budget()),
+            threads: AtomicUsize::new(cores()),
+            listers: AtomicUsize::new(0),
+            follows_links: AtomicBool::new(false),
+            wishes: Mutex::default(),
+            picks: AtomicBool::new(false),
+            stuck: Mutex::default(),
+            any_stuck: AtomicBool::new(false),
+        }
     }
 
     /// Notes that one more stage lists. Called while the stage opens.
     pub(crate) fn note_lister(&self) {
         self.listers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that names may be links that stand for what they lead to. Called while the stage opens.
+    pub(crate) fn note_followed_links(&self) {
+        self.follows_links.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether names may be links that stand for what they lead to. Known when all stages are open.
+    pub(crate) fn follows_links(&self) -> bool {
+        self.follows_links.load(Ordering::Relaxed)
     }
 
     /// Notes what a stage will ask for. Called while the stage opens.

@@ -130,6 +130,9 @@ impl Kind for Enumerate {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
         directories.note_lister();
+        if config.follow_symlinks {
+            directories.note_followed_links();
+        }
         let roots = Roots::open(&config, &directories, stage)?;
         let named: Vec<RootPath> = config.roots.iter().map(RootPath::absolute).collect();
         stage.context().set_fact(ROOTS, &named)?;

@@ -306,7 +306,7 @@ fn cache() {
 fn sort() {
     assert_snapshot!(
         report_behind_records(&format!(
-            "type = \"sort\"\nby = [\"-sise\", \"pathh\", \"+size\", \"name\", \"\", 3]\nlimit = 0\nmemory_limit = \"1GiB\"\n{END}"
+            "type = \"sort\"\nby = [\"-sise\", \"pathh\", \"+size\", \"name\", \"\", 3]\nlimit = 0\nmemory_limit = \"1GiBB\"\nspill = \"/tmp\"\n{END}"
         )),
         @r#"
     error: job.toml:11:7: stages.x.by[0]: unknown value "-sise"
@@ -330,10 +330,13 @@ fn sort() {
     error: job.toml:12:9: stages.x.limit: expected a whole number of at least 1, found integer 0
        12 | limit = 0
           |         ^
-    error: job.toml:13:1: stages.x.memory_limit: unknown key "memory_limit"
-       13 | memory_limit = "1GiB"
-          | ^^^^^^^^^^^^ known keys: by, limit, inputs, threads, capacity, capacity_bytes, accept
-    8 errors in job.toml
+    error: job.toml:13:16: stages.x.memory_limit: "1GiBB" has the unknown unit "GiBB", known units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB
+       13 | memory_limit = "1GiBB"
+          |                ^^^^^^^
+    error: job.toml:14:1: stages.x.spill: unknown key "spill"
+       14 | spill = "/tmp"
+          | ^^^^^ known keys: by, limit, memory_limit, spill_dir, inputs, threads, capacity, capacity_bytes, accept
+    9 errors in job.toml
     "#
     );
     assert_snapshot!(
@@ -356,6 +359,12 @@ fn sort() {
        12 | limit = "10"
           |         ^^^^ write it without quotes
     2 errors in job.toml
+    "#);
+    assert_snapshot!(report_behind_records(&format!("type = \"sort\"\nmemory_limit = \"64KiB\"\n{END}")), @r#"
+    error: job.toml:11:16: stages.x.memory_limit: 64KiB is too little to sort in
+       11 | memory_limit = "64KiB"
+          |                ^^^^^^^ allow at least 8MiB
+    1 error in job.toml
     "#);
     assert_snapshot!(report_behind_records(&format!("type = \"sort\"\nby = []\n{END}")), @r"
     error: job.toml:11:6: stages.x.by: there is no field to sort by
@@ -699,6 +708,57 @@ fn null() {
     1 error in job.toml
     "#
     );
+}
+
+#[test]
+fn hash() {
+    assert_snapshot!(report_behind_names(&format!("type = \"hash\"\n{END}")), @r#"
+    error: job.toml:5:11: stages.x.inputs: "walk" sends EntryBatch, but a stage of type hash takes RecordBatch
+        5 | inputs = ["walk"]
+          |           ^^^^^^ put a stage of type stat in between
+    1 error in job.toml
+    "#);
+    assert_snapshot!(report_behind_records(&format!("type = \"hash\"\ncache = \"\"\n{END}")), @r#"
+    error: job.toml:8:1: stages.x: the records that come in have no "inode", "device", "mtime"
+        8 | [stages.x]
+          | ^^^^^^^^^^ add "inode", "device", "mtime" to the `fields` of the stage of type stat
+    error: job.toml:11:9: stages.x.cache: an empty path names no file
+       11 | cache = ""
+          |         ^^
+    error: job.toml:11:9: stages.x.cache: the records that come in have no "ctime"
+       11 | cache = ""
+          |         ^^ add "ctime" to the `fields` of the stage of type stat
+    3 errors in job.toml
+    "#);
+}
+
+#[test]
+fn repeated() {
+    let by = |by: &str| report_behind_records(&format!("type = \"repeated\"\nby = [{by}]\n{END}"));
+    assert_snapshot!(by(""), @r#"
+    error: job.toml:11:6: stages.x.by: there is nothing to have in common
+       11 | by = []
+          |      ^^ name a field, such as by = ["size"]
+    1 error in job.toml
+    "#);
+    assert_snapshot!(by(r#""sise", "path""#), @r#"
+    error: job.toml:11:7: stages.x.by[0]: unknown value "sise"
+       11 | by = ["sise", "path"]
+          |       ^^^^^^ did you mean "size"?
+    1 error in job.toml
+    "#);
+    assert_snapshot!(by(r#""size", "hash""#), @r#"
+    error: job.toml:8:1: stages.x: the records that come in have no "device", "inode", "allocated"
+        8 | [stages.x]
+          | ^^^^^^^^^^ add "device", "inode", "allocated" to the `fields` of the stage of type stat
+    error: job.toml:9:10: stages.x.inputs: needs its input ordered by size, hash, device, inode, but nothing orders it
+        9 | inputs = ["meta"]
+          |          ^^^^^^^^ put a sort by size, hash, device, inode right before it
+    error: job.toml:11:15: stages.x.by[1]: the records that come in have no "hash"
+       11 | by = ["size", "hash"]
+          |               ^^^^^^ put a stage of type hash in between
+    3 errors in job.toml
+    "#);
 }
 
 #[test]

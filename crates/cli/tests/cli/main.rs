@@ -8,6 +8,7 @@ mod commands;
 mod endings;
 mod faults;
 mod hangs;
+mod hashes;
 mod hostile;
 mod parent;
 mod partial;
