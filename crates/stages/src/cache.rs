@@ -174,6 +174,9 @@ fn check_signature(signature: &[Field], ports: &mut Declare<'_>) -> Vec<Field> {
             Field::Change,
             Field::Remembered,
             Field::Hash,
+            Field::Differs,
+            Field::FormerSize,
+            Field::FormerPath,
             Field::Depth,
         ];
         if tells_nothing.contains(field) {
@@ -735,7 +738,7 @@ mod tests {
                         prop_assert!(before.is_some());
                         prop_assert_ne!(before, Some(&(version, true)), "without need");
                     }
-                    Change::Deleted => prop_assert!(false, "a memory does not tell what is gone"),
+                    other => prop_assert!(false, "{other:?} is no mark of a memory"),
                 }
                 if scan.delivered {
                     let was_old = written < looked_at - 2000;

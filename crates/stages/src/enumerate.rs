@@ -20,6 +20,7 @@ use crate::directories::{BackendSetting, Directories, backend};
 use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::Frontier;
+use crate::left_out;
 use crate::opened_roots::Roots;
 use crate::roots::{ROOTS, RootPath};
 
@@ -132,6 +133,7 @@ impl Kind for Enumerate {
         let roots = Roots::open(&config, &directories, stage)?;
         let named: Vec<RootPath> = config.roots.iter().map(RootPath::absolute).collect();
         stage.context().set_fact(ROOTS, &named)?;
+        left_out::state(stage.context(), "enumerate", &config)?;
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,

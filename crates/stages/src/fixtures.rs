@@ -7,8 +7,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use statline_pipeline::testing::Items;
 use statline_pipeline::{
-    Builder, DEFAULT_OUTPUT, Declare, Kind, Message, Opening, Order, OutputPort, Properties,
-    StageError,
+    Builder, DEFAULT_OUTPUT, Declare, ErrorRecord, Kind, Message, Opening, Order, Outlet,
+    OutputPort, Properties, Source, StageError,
 };
 use statline_platform::{DirNode, Kind as EntryKind, Metadata, NameBuf, Timestamp};
 
@@ -17,6 +17,7 @@ use crate::{EntryBatch, RecordBatch};
 /// A source of given messages that vouches for order and fields.
 pub(crate) struct Given<M> {
     messages: Vec<M>,
+    errors: Vec<ErrorRecord>,
     properties: Properties,
 }
 
@@ -28,8 +29,15 @@ impl<M: Message> Given<M> {
     pub(crate) fn all(messages: Vec<M>) -> Given<M> {
         Given {
             messages,
+            errors: Vec::new(),
             properties: Properties::default(),
         }
+    }
+
+    /// Reports these errors before the first message.
+    pub(crate) fn with_errors(mut self, errors: Vec<ErrorRecord>) -> Given<M> {
+        self.errors = errors;
+        self
     }
 
     pub(crate) fn fields(mut self, fields: &[&str]) -> Given<M> {
@@ -52,7 +60,28 @@ impl<M: Message + Sync> Kind for Given<M> {
     }
 
     fn open(&self, (): (), out: OutputPort<M>, stage: &mut Opening<'_>) -> Result<(), StageError> {
-        stage.source(&out, |_| Ok(Items(self.messages.clone())))
+        stage.source(&out, |_| {
+            Ok(GivenSource {
+                messages: Items(self.messages.clone()),
+                errors: self.errors.clone(),
+            })
+        })
+    }
+}
+
+struct GivenSource<M> {
+    messages: Items<M>,
+    errors: Vec<ErrorRecord>,
+}
+
+impl<M: Message> Source for GivenSource<M> {
+    type Out = M;
+
+    fn run(&mut self, out: &mut Outlet<M>) -> Result<(), StageError> {
+        for error in std::mem::take(&mut self.errors) {
+            out.errors().report(error)?;
+        }
+        self.messages.run(out)
     }
 }
 

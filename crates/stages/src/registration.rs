@@ -2,7 +2,9 @@
 
 use statline_pipeline::Registry;
 
-use crate::{Batch, Cache, Csv, Enumerate, Filter, Jsonl, Null, Paths, Sort, Stat, Summarize};
+use crate::{
+    Batch, Cache, Csv, Diff, Enumerate, Filter, Jsonl, Null, Paths, Saved, Sort, Stat, Summarize,
+};
 
 /// Registers every kind of this crate.
 ///
@@ -10,11 +12,13 @@ use crate::{Batch, Cache, Csv, Enumerate, Filter, Jsonl, Null, Paths, Sort, Stat
 /// If one of the names is taken.
 pub fn register(registry: &mut Registry) {
     registry.register("enumerate", Enumerate);
+    registry.register("saved", Saved);
     registry.register("batch", Batch);
     registry.register("stat", Stat);
     registry.register("cache", Cache::default());
     registry.register("sort", Sort);
     registry.register("filter", Filter);
+    registry.register("diff", Diff);
     registry.register("summary", Summarize);
     registry.register("jsonl", Jsonl);
     registry.register("csv", Csv);

@@ -19,6 +19,7 @@ use statline_pipeline::{
 };
 
 use crate::field::{come_as_records, need_each};
+use crate::left_out;
 use crate::path_order::{Place, in_path_order};
 use crate::workers::Workers;
 use crate::{DirectoryEnd, EntryBatch, Field, RecordBatch, Row, SortKey};
@@ -43,8 +44,8 @@ pub struct SortConfig {
     /// Paths are compared component by component and by bytes, so a directory is followed at once by its contents.
     /// Records that are equal in all of these fields are in the order of their paths. A value that is absent counts as
     /// smaller than any other: such records come first, or last where the field is descending. Kinds are in the order
-    /// file, directory, symlink, fifo, socket, block_device, char_device, other; marks of a cache in the order new,
-    /// changed, unchanged, deleted.
+    /// file, directory, symlink, fifo, socket, block_device, char_device, other; marks in the order new, changed,
+    /// unchanged, deleted, added, removed, renamed, unknown, copy, update, delete.
     #[serde(default = "by_path")]
     pub by: Vec<SortKey>,
 
@@ -115,6 +116,7 @@ impl Kind for Sort {
         (input, out): Self::Ports,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
+        left_out::state(stage.context(), "sort", &config)?;
         stage.transform(&input, &out, |_| Ok(Sorter::new(&config)))
     }
 }
@@ -518,6 +520,7 @@ mod tests {
                 change: None,
                 remembered: false,
                 hash: None,
+                former: crate::Former::default(),
             });
             if *cut {
                 batches.push(RecordBatch::default());
@@ -709,6 +712,7 @@ mod tests {
                 change: None,
                 remembered: false,
                 hash: None,
+                former: crate::Former::default(),
             });
         }
         vec![batch]
@@ -775,6 +779,7 @@ mod tests {
                 change: None,
                 remembered: false,
                 hash: None,
+                former: crate::Former::default(),
             });
         }
         let order = sort(&[batch], &[SortKey::PATH], &Workers::default());
@@ -793,7 +798,7 @@ mod tests {
                 "the records that come in have no \"mtime\", \"change\"",
                 Some(
                     "add \"mtime\" to the `fields` of the stage of type stat; \
-                     put a stage of type cache in between",
+                     put a stage of type cache or diff in between",
                 ),
             ),
             (&["size", "-size"], "[1]", "\"size\" is listed twice", None),
