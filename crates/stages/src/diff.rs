@@ -11,7 +11,7 @@ use statline_pipeline::{
 };
 use statline_platform::Kind as EntryKind;
 
-use crate::field::number;
+use crate::field::{number, report_unlike};
 use crate::merge::{Merge, Pace, Step};
 use crate::side::Side;
 use crate::{Change, Field, FieldSet, Former, RecordBatch, Row};
@@ -136,20 +136,7 @@ fn check_fields(fields: &[Field], ports: &mut Declare<'_>) {
             continue;
         }
         for port in [OLD, NEW] {
-            let Some(stream) = ports.incoming(port) else {
-                continue;
-            };
-            let carried = &stream.properties.fields;
-            if field != Field::Kind && !carried.is_empty() && !carried.contains(field.as_str()) {
-                ports.problem(
-                    &option,
-                    format!("the records of the input {port:?} have no \"{field}\""),
-                    Some(
-                        "add it to the `fields` of the stage of type stat, or take it out"
-                            .to_owned(),
-                    ),
-                );
-            }
+            report_unlike(ports, &option, port, field);
         }
     }
 }

@@ -259,6 +259,27 @@ pub(crate) fn come_as_records(ports: &Declare<'_>) -> bool {
     incoming.is_none_or(|stream| stream.is::<RecordBatch>())
 }
 
+/// Reports a problem with `option` if it needs a field that does not come in on one of several inputs.
+pub(crate) fn report_unlike(ports: &mut Declare<'_>, option: &str, port: &str, field: Field) {
+    let Some(stream) = ports.incoming(port) else {
+        return;
+    };
+    let carried = &stream.properties.fields;
+    if field.is_inherent() || carried.is_empty() || carried.contains(field.as_str()) {
+        return;
+    }
+    let remedy = match field {
+        Field::Target => "set `targets = true` on the stage of type stat".to_owned(),
+        Field::Hash => "put a stage of type hash in between".to_owned(),
+        field => format!("add \"{field}\" to the `fields` of the stage of type stat"),
+    };
+    ports.problem(
+        option,
+        format!("the records of the input {port:?} have no \"{field}\""),
+        Some(remedy),
+    );
+}
+
 /// Reports a problem with `option` if it needs a field that doesn't come in.
 pub(crate) fn need(ports: &mut Declare<'_>, option: &str, field: Field) {
     if !carries(ports, field) {

@@ -3,7 +3,8 @@
 use statline_pipeline::Registry;
 
 use crate::{
-    Batch, Cache, Csv, Diff, Enumerate, Filter, Jsonl, Null, Paths, Saved, Sort, Stat, Summarize,
+    Batch, Cache, Csv, Diff, Enumerate, Filter, GrowthOf, Jsonl, Null, Paths, Plan, Saved, Sort,
+    Stat, Summarize,
 };
 
 /// Registers every kind of this crate.
@@ -19,6 +20,8 @@ pub fn register(registry: &mut Registry) {
     registry.register("sort", Sort);
     registry.register("filter", Filter);
     registry.register("diff", Diff);
+    registry.register("plan", Plan);
+    registry.register("growth", GrowthOf);
     registry.register("summary", Summarize);
     registry.register("jsonl", Jsonl);
     registry.register("csv", Csv);

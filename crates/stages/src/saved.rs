@@ -243,6 +243,38 @@ fn sources(mark: &OutputMark) -> Vec<&MarkedStage> {
     mark.stages.iter().filter(came).collect()
 }
 
+impl OutputMark {
+    /// Whether the stages that wrote the output had put its rows in the order of their paths.
+    #[must_use]
+    pub fn is_in_path_order(&self) -> bool {
+        let named = |name: &str| self.stages.iter().find(|stage| stage.name == name);
+        let option = |stage: &MarkedStage, name: &str| stage.options.as_ref()?.get(name).cloned();
+        let mut after = named(&self.stage);
+        while let Some(stage) = after {
+            let mut inputs = stage.inputs.values().flatten();
+            // Of several that feed it, none vouches for the order of all.
+            let (Some(from), None) = (inputs.next(), inputs.next()) else {
+                return false;
+            };
+            let before = named(from.strip_suffix(".out").unwrap_or(from));
+            match before.map(|stage| (stage, stage.kind.as_str())) {
+                Some((stage, "sort")) => {
+                    let by = option(stage, "by").unwrap_or_default();
+                    return by.get(0).is_some_and(|first| first == "path");
+                }
+                Some((stage, "saved")) => {
+                    return option(stage, "sorted").is_none_or(|sorted| sorted == true);
+                }
+                Some((stage, "filter" | "cache" | "hash")) if stage.threads == 1 => {
+                    after = Some(stage);
+                }
+                _ => return false,
+            }
+        }
+        false
+    }
+}
+
 fn writes(stage: &MarkedStage) -> bool {
     matches!(
         stage.kind.as_str(),

@@ -4,13 +4,16 @@
 #![cfg(unix)]
 
 mod commands;
+mod diff;
 mod endings;
 mod faults;
 mod hangs;
 mod hostile;
+mod mutator;
 mod parent;
 mod partial;
 mod pipelines;
+mod plan;
 mod print_job;
 mod scans;
 mod terminal;

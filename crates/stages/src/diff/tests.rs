@@ -350,9 +350,13 @@ fn a_named_field_that_no_entry_has_fails_the_run() {
 fn rows_out_of_order_fail_the_run_and_second_ones_do_not_count() {
     let mut wrong = RecordBatch::default();
     let rows = plain(&["a", "b"]).rows();
-    [1, 0].into_iter().for_each(|row| wrong.push_row(&rows.row(row)));
+    [1, 0]
+        .into_iter()
+        .for_each(|row| wrong.push_row(&rows.row(row)));
     let mut twice = RecordBatch::default();
-    [0, 0, 1].into_iter().for_each(|row| twice.push_row(&rows.row(row)));
+    [0, 0, 1]
+        .into_iter()
+        .for_each(|row| twice.push_row(&rows.row(row)));
     for (given, outcome) in [(wrong, Outcome::Failed), (twice, Outcome::Complete)] {
         let mut builder = Builder::new("test");
         let given = Given::new(given).ordered_by("path");
