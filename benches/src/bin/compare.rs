@@ -29,8 +29,8 @@ struct Arguments {
     /// The statline to measure [default: the one that was built beside this program]
     #[arg(long)]
     statline: Option<PathBuf>,
-    /// Only these, and the floor: floor, statline, statline-jsonl, statline-sorted, std, walkdir, jwalk, ignore, origin,
-    /// find, bfs, du
+    /// Only these, and the floor: floor, statline, statline-jsonl, statline-sorted, statline-sorted-64mib, std, walkdir,
+    /// jwalk, ignore, origin, find, bfs, du
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Write the table to this file as well

@@ -14,11 +14,12 @@ use crate::peers::Peer;
 pub(super) const FLOOR: &str = "floor";
 
 /// Everybody that there is, in the order of the table.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     FLOOR,
     "statline",
     "statline-jsonl",
     "statline-sorted",
+    "statline-sorted-64mib",
     "std",
     "walkdir",
     "jwalk",
@@ -234,8 +235,11 @@ impl Commands<'_> {
         let count = match name {
             "statline" => CountFrom::ExtraRun,
             _ => {
-                if name == "statline-sorted" {
+                if name.starts_with("statline-sorted") {
                     arguments.extend(["--sort".into(), "path".into()]);
+                }
+                if name == "statline-sorted-64mib" {
+                    arguments.extend(["--memory-limit".into(), "64MiB".into()]);
                 }
                 arguments.extend(["-o".into(), records.into()]);
                 CountFrom::Records
@@ -325,7 +329,13 @@ mod tests {
         let all = field(beside.path(), None, &["statline"]).unwrap();
         assert_eq!(
             names(&all),
-            ["floor", "statline", "statline-jsonl", "statline-sorted"]
+            [
+                "floor",
+                "statline",
+                "statline-jsonl",
+                "statline-sorted",
+                "statline-sorted-64mib"
+            ]
         );
         let one = field(beside.path(), None, &["statline-jsonl"]).unwrap();
         assert_eq!(names(&one), ["floor", "statline-jsonl"]);
@@ -347,7 +357,7 @@ mod tests {
     fn a_statline_that_is_not_built_is_skipped_and_one_that_was_named_is_not() {
         let beside = built(&["floor", "peers"]);
         let skipped = field(beside.path(), None, &["statline"]).unwrap().skipped;
-        assert_eq!(skipped.len(), 3);
+        assert_eq!(skipped.len(), 4);
         assert!(
             skipped[0].reason.contains("cargo build"),
             "{}",
@@ -364,7 +374,7 @@ mod tests {
     #[test]
     fn sorting_and_the_output_are_asked_for_on_the_command_line() {
         let beside = built(&["floor", "peers", "statline"]);
-        let field = field(beside.path(), None, &["statline-sorted"]).unwrap();
+        let field = field(beside.path(), None, &["statline-sorted-64mib"]).unwrap();
         assert_eq!(
             field.contenders[1].arguments,
             [
@@ -372,6 +382,8 @@ mod tests {
                 "/tree",
                 "--sort",
                 "path",
+                "--memory-limit",
+                "64MiB",
                 "-o",
                 "/scratch/records.jsonl",
                 "--color",

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use statline_pipeline::ByteSize;
 
 use crate::escape::escaped_message;
 use crate::exit::{DIFF_STATUS, EXIT_STATUS};
@@ -146,9 +147,17 @@ pub(crate) struct ScanArguments {
 
     /// Put the rows in the order of a field; `-size` for the largest first; can be repeated.
     ///
-    /// The first counts most. There are the fields of rows. All rows are held in memory for it.
+    /// The first counts most. There are the fields of rows. What does not fit in memory goes to a temporary file.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, value_parser = NonEmptyStringValueParser::new(), help_heading = "Output")]
     pub(crate) sort: Vec<String>,
+
+    /// Sort within so much memory, such as 64MiB; 256MiB by default.
+    #[arg(long, value_name = "SIZE", requires = "sort", help_heading = "Output")]
+    pub(crate) memory_limit: Option<ByteSize>,
+
+    /// Where the temporary file of the sort is made; by default where the system has its temporary files.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, requires = "sort", help_heading = "Output")]
+    pub(crate) spill_dir: Option<PathBuf>,
 
     /// Add the largest files to the totals, so many of them.
     #[arg(long, value_name = "COUNT", help_heading = "Output")]

@@ -24,6 +24,8 @@ use crate::terminal::Terminal;
 
 /// The stage that compares.
 const DIFF: &str = "diff";
+/// The stage that joins what was removed and added.
+const RENAMES: &str = "renames";
 /// The stage that writes differences.
 const OUT: &str = "out";
 /// The stage that adds up by directory.
@@ -129,7 +131,7 @@ fn tell(
 /// The differences in one line.
 fn account(report: &RunReport, counted: &Counted) -> String {
     let renamed = report
-        .stage("renames")
+        .stage(RENAMES)
         .and_then(|stage| stage.counters.get("renamed").copied())
         .unwrap_or(0);
     let mut parts = Vec::new();
@@ -222,7 +224,12 @@ fn job_text(arguments: &DiffArguments) -> Result<JobText, Failure> {
             .key("top", top);
         return Ok(job);
     }
-    let last = DIFF;
+    let mut last = DIFF;
+    if !arguments.no_renames {
+        job.stage(RENAMES, "renames", "Joins what has another path now.")
+            .key("inputs", [last]);
+        last = RENAMES;
+    }
     let path = output_path(arguments)?.unwrap_or_else(|| "-".to_owned());
     let kind = match format(arguments, &path)? {
         DiffFormat::Text => "changes",

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use statline_pipeline::{Monitor, Snapshot};
 
 use crate::args::{TellingArguments, When};
-use crate::human;
+use crate::human::{self, Units};
 
 /// A run that is over before that needs no progress.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -115,8 +115,47 @@ fn line(snapshot: &Snapshot) -> String {
         human::rate(entries, elapsed),
         human::duration(elapsed)
     );
+    line.push_str(&sorting(|name| {
+        let counters = snapshot.stages.iter().map(|stage| &stage.counters);
+        counters.filter_map(|counters| counters.get(name)).sum()
+    }));
     if errors > 0 {
         line.push_str(&format!(" · {}", human::counted(errors, "error", "errors")));
     }
     line
+}
+
+/// What stages that sort have put into temporary files, as their counters say; while they merge, that is all there is to
+/// see.
+fn sorting(counter: impl Fn(&str) -> u64) -> String {
+    let runs = counter("runs");
+    if runs == 0 {
+        return String::new();
+    }
+    let runs = human::counted(runs, "sorted run", "sorted runs");
+    let size = human::bytes(counter("spilled_bytes"), Units::Binary);
+    match counter("merge_passes") {
+        0 => format!(" · {runs} ({size})"),
+        _ => format!(" · merging {runs} ({size})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_and_merging_are_shown_once_there_are_some() {
+        let told = |runs, bytes, passes| {
+            sorting(|name| match name {
+                "runs" => runs,
+                "spilled_bytes" => bytes,
+                "merge_passes" => passes,
+                other => panic!("nobody counts {other}"),
+            })
+        };
+        assert_eq!(told(0, 0, 0), "");
+        assert_eq!(told(1, 3 << 20, 0), " · 1 sorted run (3.0 MiB)");
+        assert_eq!(told(40, 1 << 30, 1), " · merging 40 sorted runs (1.0 GiB)");
+    }
 }

@@ -237,9 +237,13 @@ fn job_text(arguments: &ScanArguments, goal: &Goal) -> Result<JobText, Failure> 
         last = META;
     }
     if !arguments.sort.is_empty() {
-        job.stage("ordered", "sort", "Puts the rows in order; holds them all.")
+        let spill_dir = arguments.spill_dir.as_deref();
+        let spill_dir = spill_dir.map(|path| text_of(path, "--spill-dir"));
+        job.stage("ordered", "sort", "Puts the rows in order.")
             .key("inputs", [last])
-            .key("by", &arguments.sort);
+            .key("by", &arguments.sort)
+            .maybe("memory_limit", arguments.memory_limit)
+            .maybe("spill_dir", spill_dir.transpose()?);
         last = "ordered";
     }
     match goal {
@@ -327,7 +331,7 @@ fn fetched(arguments: &ScanArguments, goal: &Goal) -> Option<Vec<String>> {
 pub(crate) fn text_of(path: &Path, flag: &str) -> Result<String, Failure> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         Failure::usage(format!(
-            "{flag} {}: a job names its outputs in UTF-8; write to standard output instead, with -o -",
+            "{flag} {}: a job names files and directories in UTF-8; take another name (output can go to `-`)",
             path.display()
         ))
     })

@@ -150,6 +150,12 @@ impl DirNode {
         self.identity.get()
     }
 
+    /// Notes what the directory was, as known from another node of it, unless this one knows.
+    /// Whoever opens it compares.
+    pub fn expect_identity(&self, identity: Identity) {
+        let _ = self.identity.set(identity);
+    }
+
     pub(crate) fn slot_hint(&self) -> usize {
         self.slot.load(Relaxed) as usize
     }

@@ -239,7 +239,8 @@ fn any_time() -> impl Strategy<Value = Timestamp> {
     (seconds, 0..1_000_000_000_u32).prop_map(|(seconds, nanoseconds)| time(seconds, nanoseconds))
 }
 
-fn metadata() -> impl Strategy<Value = Metadata> {
+/// Any metadata that has a kind.
+pub(crate) fn metadata() -> impl Strategy<Value = Metadata> {
     let numbers = prop::collection::vec(prop::option::of(any::<u64>()), 9);
     let times = prop::collection::vec(prop::option::of(any_time()), 4);
     let kind = prop::sample::select(EntryKind::ALL.to_vec());

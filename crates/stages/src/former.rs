@@ -42,7 +42,6 @@ impl FieldSet {
     }
 
     /// The set that has this number; bits that stand for no field are dropped.
-    #[allow(dead_code, reason = "for stages that write rows to disk")]
     pub(crate) fn from_bits(bits: u32) -> FieldSet {
         let known: FieldSet = Field::ALL.into_iter().collect();
         FieldSet(bits & known.0)

@@ -4,6 +4,7 @@
 
 mod admission;
 mod batch;
+mod byte_prefix;
 mod cache;
 mod collect;
 mod content_hash;
@@ -45,6 +46,7 @@ mod plan;
 mod reading;
 mod record_batch;
 mod registration;
+mod renames;
 mod roots;
 #[cfg(test)]
 mod round_trip;
@@ -57,6 +59,7 @@ mod saved_row;
 mod side;
 mod sort;
 mod sort_key;
+mod spill;
 mod stale;
 mod stat;
 mod stat_ahead;
@@ -94,6 +97,7 @@ pub use paths::{Paths, PathsConfig, Separator};
 pub use plan::{Plan, PlanConfig};
 pub use record_batch::{Change, RecordBatch};
 pub use registration::register;
+pub use renames::{Renames, RenamesConfig};
 pub use roots::RootPath;
 pub use row::{Row, RowIter, Rows};
 pub use saved::{Saved, SavedConfig};

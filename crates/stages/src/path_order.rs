@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use statline_platform::DirNode;
 
+use crate::byte_prefix;
 use crate::entry_batch::EntryBatch;
 use crate::workers::Workers;
 
@@ -106,8 +107,12 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// All rows of the batches in path order.
-pub(crate) fn in_path_order(batches: &[&EntryBatch], workers: &Workers) -> Vec<Place> {
+/// All rows of the batches in path order, or in the reverse of it. Rows of one path stay as they came in either.
+pub(crate) fn in_path_order(
+    batches: &[&EntryBatch],
+    descending: bool,
+    workers: &Workers,
+) -> Vec<Place> {
     let mut tree = Tree::new();
     // The number of the directory of each group of each batch.
     let mut numbers = Vec::new();
@@ -155,7 +160,7 @@ pub(crate) fn in_path_order(batches: &[&EntryBatch], workers: &Workers) -> Vec<P
         put(directory.parent, DIRECTORY, at);
     }
 
-    sort_names(&mut items, &ranges, workers, |item: &Item| {
+    sort_names(&mut items, &ranges, descending, workers, |item: &Item| {
         let row = item.row as usize;
         match item.batch {
             DIRECTORY => directories[row].name,
@@ -186,6 +191,7 @@ pub(crate) fn in_path_order(batches: &[&EntryBatch], workers: &Workers) -> Vec<P
 fn sort_names<'a>(
     items: &mut [Item],
     ranges: &[Range<usize>],
+    descending: bool,
     workers: &Workers,
     name: impl Fn(&Item) -> &'a [u8] + Send + Sync,
 ) {
@@ -201,16 +207,21 @@ fn sort_names<'a>(
     workers.for_each(parts, |part| {
         let first = name(&part[0]);
         let shared = part.iter().fold(first.len(), |shared, item| {
-            common(&first[..shared], name(item))
+            byte_prefix::shared(&first[..shared], name(item))
         });
         for item in part.iter_mut() {
-            item.prefix = prefix(&name(item)[shared..]);
+            item.prefix = byte_prefix::head(&name(item)[shared..]);
         }
         let compare = |a: &Item, b: &Item| {
-            a.prefix
-                .cmp(&b.prefix)
+            let is_directory = |item: &Item| item.batch == DIRECTORY;
+            let by_name = (a.prefix.cmp(&b.prefix))
                 .then_with(|| name(a)[shared..].cmp(&name(b)[shared..]))
-                .then_with(|| (a.batch, a.row).cmp(&(b.batch, b.row)))
+                .then_with(|| is_directory(a).cmp(&is_directory(b)));
+            let in_direction = match descending {
+                true => by_name.reverse(),
+                false => by_name,
+            };
+            in_direction.then_with(|| (a.batch, a.row).cmp(&(b.batch, b.row)))
         };
         if part.len() < LARGE {
             part.sort_unstable_by(compare);
@@ -218,19 +229,6 @@ fn sort_names<'a>(
             workers.sort(part, compare);
         }
     });
-}
-
-/// How many bytes two names have in common at their beginning.
-fn common(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// The first bytes of a name as a number that sorts like them. A name holds no zero, so a shorter one sorts first.
-fn prefix(name: &[u8]) -> u64 {
-    let mut bytes = [0; 8];
-    let length = name.len().min(bytes.len());
-    bytes[..length].copy_from_slice(&name[..length]);
-    u64::from_be_bytes(bytes)
 }
 
 /// A number of rows or directories.

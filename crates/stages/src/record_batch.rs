@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use statline_pipeline::Message;
-use statline_platform::{DirNode, Metadata, Timestamp};
+use statline_platform::{DirNode, Kind, Metadata, Timestamp};
 
 use crate::entry_batch::{DirectoryEnd, EntryBatch};
 use crate::row::{Columns, Row, RowIter, Rows};
@@ -261,19 +261,36 @@ impl RecordBatch {
         self.entries.looked_at()
     }
 
+    /// Notes that some of the records may have been looked at as early as this.
+    pub(crate) fn note_looked_at(&mut self, time: Timestamp) {
+        self.entries.note_looked_at(time);
+    }
+
     /// Appends a record.
     pub fn push_row(&mut self, row: &Row<'_>) {
-        let before = self.len();
-        self.entries.extend(row.directory, |entries| {
-            entries.push(row.name.as_bytes(), row.kind, 0);
-        });
-        self.metadata
-            .push(row.metadata.cloned().unwrap_or_default());
+        let metadata = row.metadata.cloned().unwrap_or_default();
         let note = Note {
             change: row.change,
             remembered: row.remembered,
         };
+        let name = row.name.as_bytes();
+        let before = self.push_entry(row.directory, name, row.kind, metadata);
         self.push_columns(before, row.target, note, row.hash, &row.former);
+    }
+
+    /// Appends an entry and its metadata; returns its place.
+    pub(crate) fn push_entry(
+        &mut self,
+        directory: &Arc<DirNode>,
+        name: &[u8],
+        kind: Option<Kind>,
+        metadata: Metadata,
+    ) -> usize {
+        let at = self.len();
+        self.entries
+            .extend(directory, |entries| entries.push(name, kind, 0));
+        self.metadata.push(metadata);
+        at
     }
 
     /// Appends some of the records of another batch, all from one directory.
@@ -311,7 +328,7 @@ impl RecordBatch {
     }
 
     /// Adds the optional columns of the row `at`, which is the next one they lack.
-    fn push_columns(
+    pub(crate) fn push_columns(
         &mut self,
         at: usize,
         target: Option<&[u8]>,

@@ -3,8 +3,8 @@
 use statline_pipeline::Registry;
 
 use crate::{
-    Batch, Cache, Csv, Diff, Enumerate, Filter, GrowthOf, Jsonl, Null, Paths, Plan, Saved, Sort,
-    Stat, Summarize,
+    Batch, Cache, Csv, Diff, Enumerate, Filter, GrowthOf, Jsonl, Null, Paths, Plan, Renames, Saved,
+    Sort, Stat, Summarize,
 };
 
 /// Registers every kind of this crate.
@@ -20,6 +20,7 @@ pub fn register(registry: &mut Registry) {
     registry.register("sort", Sort);
     registry.register("filter", Filter);
     registry.register("diff", Diff);
+    registry.register("renames", Renames);
     registry.register("plan", Plan);
     registry.register("growth", GrowthOf);
     registry.register("summary", Summarize);

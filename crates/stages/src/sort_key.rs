@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use statline_platform::compare_paths;
 
 use crate::field::number;
-use crate::{Field, Row};
+use crate::{ContentHash, Field, Row};
 
 /// A field and a direction, written `size` or `-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +63,63 @@ impl SortKey {
         if self.descending { !prefix } else { prefix }
     }
 
+    /// Appends the value as bytes that stand to those of other rows as the rows do by this key. No such value is the
+    /// beginning of another, so values of several keys may follow each other.
+    ///
+    /// Paths have a form of their own (`sort/path_key.rs`): they are rebuilt from it.
+    pub(crate) fn push_bytes(self, row: &Row<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
+        match self.field {
+            Field::Path => {}
+            Field::Target => push_terminated(row.target, out),
+            Field::FormerPath => push_terminated(row.former.path, out),
+            Field::Hash => match row.hash {
+                Some(hash) => {
+                    out.push(1);
+                    out.extend_from_slice(hash.as_bytes());
+                }
+                None => out.push(0),
+            },
+            // How many bytes it has, then those: a number of more bytes is larger.
+            field => match number(field, row) {
+                Some(number) => {
+                    let bytes = number.to_be_bytes();
+                    let zeros = number.leading_zeros() as usize / 8;
+                    out.push(1 + (bytes.len() - zeros) as u8);
+                    out.extend_from_slice(&bytes[zeros..]);
+                }
+                None => out.push(0),
+            },
+        }
+        if self.descending {
+            out[start..].iter_mut().for_each(|byte| *byte = !*byte);
+        }
+    }
+
+    /// Takes off the front what [`push_bytes`](SortKey::push_bytes) has put there; `None` if that cannot be.
+    pub(crate) fn skip_bytes(self, bytes: &mut &[u8]) -> Option<()> {
+        let plain = |byte: u8| if self.descending { !byte } else { byte };
+        let first = || bytes.first().map(|&byte| usize::from(plain(byte)));
+        let length = match self.field {
+            Field::Path => 0,
+            Field::Target | Field::FormerPath => match first()? {
+                0 => 1,
+                _ => {
+                    let mut pairs = bytes.windows(2);
+                    let end = pairs.position(|pair| plain(pair[0]) == 0 && plain(pair[1]) == 0);
+                    end? + 2
+                }
+            },
+            Field::Hash => match first()? {
+                0 => 1,
+                _ => 1 + size_of::<ContentHash>(),
+            },
+            _ => first()?.max(1),
+        };
+        *bytes = bytes.get(length..)?;
+        Some(())
+    }
+
     /// Whether two rows that both have this prefix are equal by this key.
     pub(crate) fn is_all(self, prefix: u128) -> bool {
         match self.field {
@@ -76,6 +133,22 @@ impl SortKey {
             _ => true,
         }
     }
+}
+
+/// Appends bytes so that the end of a shorter value is smaller than what a longer one goes on with.
+fn push_terminated(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+    let Some(bytes) = bytes else {
+        out.push(0);
+        return;
+    };
+    out.push(1);
+    for &byte in bytes {
+        out.push(byte);
+        if byte == 0 {
+            out.push(u8::MAX);
+        }
+    }
+    out.extend_from_slice(&[0, 0]);
 }
 
 fn bytes_prefix(bytes: &[u8]) -> u128 {

@@ -31,6 +31,11 @@ impl Workers {
         Ok(Workers { pool: Some(pool) })
     }
 
+    /// Whether there is a pool.
+    pub(crate) fn are_several(&self) -> bool {
+        self.pool.is_some()
+    }
+
     /// Calls `work` with each of `items`, in no order.
     pub(crate) fn for_each<T: Send>(&self, items: Vec<T>, work: impl Fn(T) + Send + Sync) {
         use rayon::prelude::*;
@@ -71,6 +76,10 @@ impl Workers {
 impl Workers {
     pub(crate) fn new(_threads: usize) -> Result<Workers, StageError> {
         Ok(Workers::default())
+    }
+
+    pub(crate) fn are_several(&self) -> bool {
+        false
     }
 
     pub(crate) fn for_each<T: Send>(&self, items: Vec<T>, work: impl Fn(T) + Send + Sync) {

@@ -306,7 +306,7 @@ fn cache() {
 fn sort() {
     assert_snapshot!(
         report_behind_records(&format!(
-            "type = \"sort\"\nby = [\"-sise\", \"pathh\", \"+size\", \"name\", \"\", 3]\nlimit = 0\nmemory_limit = \"1GiB\"\n{END}"
+            "type = \"sort\"\nby = [\"-sise\", \"pathh\", \"+size\", \"name\", \"\", 3]\nlimit = 0\nmemory_limit = \"1GiBB\"\nspill = \"/tmp\"\n{END}"
         )),
         @r#"
     error: job.toml:11:7: stages.x.by[0]: unknown value "-sise"
@@ -318,10 +318,10 @@ fn sort() {
     error: job.toml:11:25: stages.x.by[2]: unknown value "+size"
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                         ^^^^^^^ did you mean "size"?
-    error: job.toml:11:34: stages.x.by[3]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "depth", found string "name"
+    error: job.toml:11:34: stages.x.by[3]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "depth", found string "name"
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                                  ^^^^^^
-    error: job.toml:11:42: stages.x.by[4]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "depth", found string ""
+    error: job.toml:11:42: stages.x.by[4]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "depth", found string ""
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                                          ^^
     error: job.toml:11:46: stages.x.by[5]: expected a string, found integer 3
@@ -330,10 +330,13 @@ fn sort() {
     error: job.toml:12:9: stages.x.limit: expected a whole number of at least 1, found integer 0
        12 | limit = 0
           |         ^
-    error: job.toml:13:1: stages.x.memory_limit: unknown key "memory_limit"
-       13 | memory_limit = "1GiB"
-          | ^^^^^^^^^^^^ known keys: by, limit, inputs, threads, capacity, capacity_bytes, accept
-    8 errors in job.toml
+    error: job.toml:13:16: stages.x.memory_limit: "1GiBB" has the unknown unit "GiBB", known units: B, kB, MB, GB, TB, KiB, MiB, GiB, TiB
+       13 | memory_limit = "1GiBB"
+          |                ^^^^^^^
+    error: job.toml:14:1: stages.x.spill: unknown key "spill"
+       14 | spill = "/tmp"
+          | ^^^^^ known keys: by, limit, memory_limit, spill_dir, inputs, threads, capacity, capacity_bytes, accept
+    9 errors in job.toml
     "#
     );
     assert_snapshot!(
@@ -356,6 +359,12 @@ fn sort() {
        12 | limit = "10"
           |         ^^^^ write it without quotes
     2 errors in job.toml
+    "#);
+    assert_snapshot!(report_behind_records(&format!("type = \"sort\"\nmemory_limit = \"64KiB\"\n{END}")), @r#"
+    error: job.toml:11:16: stages.x.memory_limit: 64KiB is too little to sort in
+       11 | memory_limit = "64KiB"
+          |                ^^^^^^^ allow at least 8MiB
+    1 error in job.toml
     "#);
     assert_snapshot!(report_behind_records(&format!("type = \"sort\"\nby = []\n{END}")), @r"
     error: job.toml:11:6: stages.x.by: there is no field to sort by

@@ -271,3 +271,77 @@ fn what_cannot_be_relied_on_is_refused_with_the_status_for_trouble() {
     trouble(&["-o", "d.xml"], "say --format");
     trouble(&["--fields", "hash"], "hash");
 }
+
+#[test]
+fn what_has_another_path_is_renamed() {
+    let home = small();
+    let place = home.path();
+    mutator::make(&place.join("data/many"), 400);
+    succeeded(run_in(place, &["scan", "data", "-q", "-o", "old.jsonl"]));
+    let before = mutator::look(&place.join("data"));
+    mutator::mutate(&place.join("data/many"), 150, &mut Random::new(3));
+    fs::rename(place.join("data/src/deep"), place.join("data/deeper")).unwrap();
+    fs::rename(
+        place.join("data/README.md"),
+        place.join("data/READ\u{1b}ME"),
+    )
+    .unwrap();
+    fs::set_permissions(
+        place.join("data/READ\u{1b}ME"),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    let after = mutator::look(&place.join("data"));
+    let output = run_in(place, &["diff", "old.jsonl", "data"]);
+    assert_eq!(status(&output), 1);
+    let text = stdout(&output);
+    for line in [
+        "> data/README.md → data/READ\\x1bME (mode)\n",
+        "> data/src/deep/ → data/deeper/\n",
+        "> data/src/deep/er/b.o → data/deeper/er/b.o\n",
+    ] {
+        let line = line.replace("deep/ →", "deep →");
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    // By the numbers that the standard library saw.
+    let lone = |these: &BTreeMap<Vec<u8>, Seen>, others: &BTreeMap<Vec<u8>, Seen>| {
+        let lone = these.iter().filter(|(path, _)| !others.contains_key(*path));
+        let by = lone.map(|(_, seen)| (seen.inode, seen.kind, seen.size, seen.mtime));
+        by.collect::<std::collections::BTreeSet<_>>()
+    };
+    let renamed = lone(&before, &after)
+        .intersection(&lone(&after, &before))
+        .count();
+    let shown = text.lines().filter(|line| line.starts_with("> ")).count();
+    assert!(renamed > 10, "{renamed}");
+    assert_eq!(shown, renamed);
+}
+
+#[test]
+fn growth_is_summed_up_by_directory() {
+    let home = small();
+    let place = home.path();
+    succeeded(run_in(place, &["scan", "data", "-q", "-o", "old.jsonl"]));
+    let data = place.join("data");
+    fs::create_dir(data.join("src/deep/new")).unwrap();
+    fs::write(data.join("src/deep/new/a"), vec![b'x'; 50_000]).unwrap();
+    fs::write(data.join("src/main.rs"), vec![b'x'; 1_224]).unwrap();
+    fs::remove_file(data.join("target/b.rs")).unwrap();
+    let output = run_in(place, &["diff", "old.jsonl", "data", "--by-dir"]);
+    assert_eq!(
+        stdout(&output),
+        "    growth  of its own  entries  directory\n         \x20 +49.8 KiB         0 B       +1  .\n         \x20 +49.8 KiB   +1.0 KiB       +2  src\n         \x20 +48.8 KiB         0 B       +2  src/deep\n         \x20 +48.8 KiB  +48.8 KiB       +1  src/deep/new\n         \x20     -40 B       -40 B       -1  target\n"
+    );
+    assert_eq!(status(&output), 1);
+    let few = run_in(
+        place,
+        &["diff", "old.jsonl", "data", "--by-dir", "--top", "2"],
+    );
+    assert_eq!(stdout(&few).lines().count(), 3);
+    let none = run_in(place, &["diff", "data", "data", "--by-dir"]);
+    assert_eq!(status(&none), 0);
+    assert_eq!(
+        status(&run_in(place, &["diff", "data", "data", "--top", "2"])),
+        2
+    );
+}
