@@ -64,6 +64,13 @@ impl Entries {
         self.metadata.clear();
     }
 
+    /// Gives memory back that no entry takes.
+    pub fn shrink_to_fit(&mut self) {
+        self.names.shrink_to_fit();
+        self.rows.shrink_to_fit();
+        self.metadata.shrink_to_fit();
+    }
+
     /// Appends an entry. `inode` is a hint for the order of reading only: directories may lie about
     /// it (mount points, overlays).
     ///

@@ -17,6 +17,10 @@ use statline_platform::{DirNode, Entries};
 /// How long a worker without work sleeps before it looks whether the run is stopping.
 const SLICE: Duration = Duration::from_millis(20);
 
+/// From how many on siblings are worth the time to give back the memory that they do not need: what was gathered by
+/// growing may hold twice as much as it must, and in a directory of a million directories all of it waits.
+const MANY: usize = 64;
+
 /// Sibling directories that wait.
 pub(crate) struct Siblings {
     parent: Arc<DirNode>,
@@ -28,7 +32,10 @@ pub(crate) struct Siblings {
 }
 
 impl Siblings {
-    pub(crate) fn new(parent: &Arc<DirNode>, names: Entries, followed: bool) -> Siblings {
+    pub(crate) fn new(parent: &Arc<DirNode>, mut names: Entries, followed: bool) -> Siblings {
+        if names.len() >= MANY {
+            names.shrink_to_fit();
+        }
         Siblings {
             parent: Arc::clone(parent),
             names,

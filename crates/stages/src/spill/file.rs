@@ -35,7 +35,7 @@ impl SpillFile {
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), StageError> {
         let written = self.file.write_all(bytes);
-        written.map_err(|error| failed("write", &self.directory, error))?;
+        written.map_err(|error| failed("write to", &self.directory, error))?;
         self.length += bytes.len() as u64;
         Ok(())
     }

@@ -139,7 +139,7 @@ fn a_full_disk_is_an_error_that_names_the_directory() {
     let full = (0..10_000_u32).find_map(|number| run.push(&number.to_be_bytes(), b"x").err());
     let message = full.unwrap().to_string();
     let directory = std::env::temp_dir();
-    let expected = format!("cannot write a temporary file in {directory:?}");
+    let expected = format!("cannot write to a temporary file in {directory:?}");
     assert!(message.starts_with(&expected), "{message}");
     assert!(message.contains("No space left on device"), "{message}");
 }
