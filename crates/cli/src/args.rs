@@ -302,6 +302,17 @@ pub(crate) struct DiffArguments {
     #[arg(long, help_heading = "Output")]
     pub(crate) print_job: bool,
 
+    /// Let each side that must be sorted, and the search for renames, use so much memory; by default 256MiB for a side and
+    /// 64MiB for the search.
+    ///
+    /// What does not fit goes to a temporary file. A saved scan in path order needs none: `scan --sort path`.
+    #[arg(long, value_name = "SIZE", help_heading = "How to compare")]
+    pub(crate) memory_limit: Option<ByteSize>,
+
+    /// Put what does not fit in memory into DIR; by default the system's directory for temporary files.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "How to compare")]
+    pub(crate) spill_dir: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) set: SetArguments,
 

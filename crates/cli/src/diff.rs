@@ -14,7 +14,7 @@ use crate::args::{DiffArguments, DiffFormat};
 use crate::escape::{escaped, escaped_message, escaped_path};
 use crate::exit::{Exit, Failure};
 use crate::human::{self, Units};
-use crate::job_text::JobText;
+use crate::job_text::{JobText, StageText};
 use crate::load;
 use crate::run::{self, Ended, Telling};
 use crate::scan::{text_of, walk_options};
@@ -226,8 +226,10 @@ fn job_text(arguments: &DiffArguments) -> Result<JobText, Failure> {
     }
     let mut last = DIFF;
     if !arguments.no_renames {
-        job.stage(RENAMES, "renames", "Joins what has another path now.")
+        let stage = job
+            .stage(RENAMES, "renames", "Joins what has another path now.")
             .key("inputs", [last]);
+        memory(stage, arguments)?;
         last = RENAMES;
     }
     let path = output_path(arguments)?.unwrap_or_else(|| "-".to_owned());
@@ -291,16 +293,28 @@ fn side(
             .key("path", root)
             .maybe("sorted", (!sorted).then_some(false))
             .flag("allow_incomplete", arguments.allow_incomplete);
-        if sorted {
-            return Ok(name.to_owned());
+        match sorted {
+            true => return Ok(name.to_owned()),
+            false => name.to_owned(),
         }
-        name.to_owned()
     };
     let ordered = format!("{name}_ordered");
-    job.stage(&ordered, "sort", "")
+    let stage = job
+        .stage(&ordered, "sort", "")
         .key("inputs", [&unordered])
         .key("by", ["path"]);
+    memory(stage, arguments)?;
     Ok(ordered)
+}
+
+/// Within which memory a stage sorts.
+fn memory(stage: StageText<'_>, arguments: &DiffArguments) -> Result<(), Failure> {
+    let spill_dir = arguments.spill_dir.as_deref();
+    let spill_dir = spill_dir.map(|path| text_of(path, "--spill-dir"));
+    stage
+        .maybe("memory_limit", arguments.memory_limit)
+        .maybe("spill_dir", spill_dir.transpose()?);
+    Ok(())
 }
 
 fn no_scan(path: &Path, error: &statline_stages::VerifyError) -> Failure {

@@ -71,7 +71,7 @@ pub(crate) fn ancestors(graph: &Graph, stage: usize) -> BTreeMap<&'static str, V
     ports
         .map(|(input, feeds)| {
             let mut found = Vec::new();
-            let mut waiting: Vec<_> = feeds.iter().copied().collect();
+            let mut waiting = feeds.to_vec();
             while let Some(feed) = waiting.pop() {
                 if feed.port.is_none() || found.contains(&feed.stage) {
                     continue;

@@ -195,8 +195,9 @@ impl Comparison {
                 continue;
             };
             self.met.insert(field);
-            if !equal && !(passes_over && follows(field)) {
-                differing.insert(field);
+            match equal || passes_over && follows(field) {
+                true => {}
+                false => differing.insert(field),
             }
         }
         differing

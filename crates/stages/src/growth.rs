@@ -300,3 +300,142 @@ impl Sums {
 fn signed(size: Option<u64>) -> i64 {
     i64::try_from(size.unwrap_or(0)).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use statline_pipeline::testing::Items;
+    use statline_pipeline::{Builder, Outcome};
+    use statline_platform::Metadata;
+
+    use super::*;
+    use crate::Former;
+    use crate::fixtures::child;
+
+    /// A difference in a directory: components of its path, mark, size, former size.
+    type Difference = (Vec<u8>, Change, u64, u64);
+
+    fn batch(root: &str, differences: &[(Vec<u8>, u8, Difference)]) -> RecordBatch {
+        let mut batch = RecordBatch::default();
+        for (directory, name, (_, change, size, before)) in differences {
+            let node = DirNode::root(Path::new(root));
+            let node = directory
+                .iter()
+                .fold(node, |node, name| child(&node, &[*name]));
+            let mut metadata = Metadata::with_kind(EntryKind::File);
+            metadata.set_size(*size);
+            let name = NameBuf::new(&[*name]).unwrap();
+            batch.push_row(&Row {
+                directory: &node,
+                name: name.as_name(),
+                kind: metadata.kind(),
+                metadata: Some(&metadata),
+                target: None,
+                change: Some(*change),
+                remembered: false,
+                hash: None,
+                former: Former {
+                    size: (*change == Change::Changed).then_some(*before),
+                    ..Former::default()
+                },
+            });
+        }
+        batch
+    }
+
+    fn growth(batches: Vec<RecordBatch>, top: u32) -> Result<Growth, String> {
+        let mut builder = Builder::new("test");
+        let given = builder.source("in", Items(batches)).done();
+        let config = GrowthConfig {
+            top: NonZeroU32::new(top).unwrap(),
+        };
+        let _ = builder.stage("growth", GrowthOf, config).reads(&given);
+        let report = builder.build().unwrap().run();
+        match report.outcome {
+            Outcome::Complete => {
+                let result = report.stage("growth").unwrap().result.clone().unwrap();
+                Ok(serde_json::from_value(result).unwrap())
+            }
+            _ => Err(report.cause.unwrap()),
+        }
+    }
+
+    fn difference() -> impl Strategy<Value = Difference> {
+        let directory = prop::collection::vec(prop::sample::select(b"ab".to_vec()), 0..3);
+        let change = prop::sample::select(vec![
+            Change::Added,
+            Change::Removed,
+            Change::Changed,
+            Change::Unknown,
+        ]);
+        (directory, change, 0..9_u64, 0..9_u64)
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_all_differences_below(
+            differences in prop::collection::vec(difference(), 0..12), top in 1..9_u32,
+        ) {
+            // Names of files are not those of directories, and each is another one.
+            let mut rows: Vec<(Vec<u8>, u8, Difference)> = (b'c'..).zip(differences)
+                .map(|(name, difference)| (difference.0.clone(), name, difference)).collect();
+            let place = |row: &(Vec<u8>, u8, Difference)| [&row.0[..], &[row.1]].concat();
+            rows.sort_by_key(place);
+            let mut sums: BTreeMap<Vec<u8>, (i64, i64, i64)> = BTreeMap::new();
+            let mut unknown = 0;
+            for (directory, _, (_, change, size, before)) in &rows {
+                let (bytes, entries) = match change {
+                    Change::Added => (*size as i64, 1),
+                    Change::Removed => (-(*size as i64), -1),
+                    Change::Changed => (*size as i64 - *before as i64, 0),
+                    _ => {
+                        unknown += 1;
+                        continue;
+                    }
+                };
+                for depth in 0..=directory.len() {
+                    let sum = sums.entry(directory[..depth].to_vec()).or_default();
+                    sum.0 += bytes;
+                    sum.2 += entries;
+                    if depth == directory.len() {
+                        sum.1 += bytes;
+                    }
+                }
+            }
+            let mut expected: Vec<(String, (i64, i64, i64))> = sums.into_iter()
+                .filter(|(_, sum)| *sum != (0, 0, 0))
+                .map(|(directory, sum)| {
+                    let path = directory.iter().map(|&name| (name as char).to_string()).collect::<Vec<_>>().join("/");
+                    (if path.is_empty() { ".".to_owned() } else { path }, sum)
+                }).collect();
+            expected.sort_by(|a, b| (b.1.0, &a.0).cmp(&(a.1.0, &b.0)));
+            expected.truncate(top as usize);
+            // Rows of the two sides are below different roots.
+            let sides = rows.into_iter().map(|row| {
+                let side = if row.2.1 == Change::Removed { "old" } else { "n/ew" };
+                batch(side, &[row])
+            });
+            let found = growth(sides.collect(), top).unwrap();
+            prop_assert_eq!(found.unknown, unknown);
+            let found: Vec<_> = found.directories.into_iter()
+                .map(|directory| (directory.path.unwrap(), (directory.bytes, directory.own_bytes, directory.entries))).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_summed_up_fails_the_run() {
+        let row = |directory: &[u8], change| {
+            let difference = (directory.to_vec(), change, 1, 0);
+            batch("r", &[(directory.to_vec(), b'x', difference)])
+        };
+        let error = growth(vec![row(b"a", Change::Renamed)], 1).unwrap_err();
+        assert!(error.contains("right behind the diff"), "{error}");
+        let disordered = vec![row(b"b", Change::Added), row(b"a", Change::Added)];
+        let error = growth(disordered, 1).unwrap_err();
+        assert!(error.contains("r/a/x comes too late"), "{error}");
+    }
+}

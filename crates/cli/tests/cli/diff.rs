@@ -318,6 +318,48 @@ fn what_has_another_path_is_renamed() {
 }
 
 #[test]
+fn what_a_saved_scan_could_not_read_is_unknown() {
+    let home = small();
+    let place = home.path();
+    for number in 0..40 {
+        fs::write(place.join(format!("data/target/{number}")), "x").unwrap();
+    }
+    let few = "stages.walk.max_entries_per_directory=20";
+    let scan = [
+        "scan",
+        "data",
+        "-q",
+        "-o",
+        "old.jsonl",
+        "--sort",
+        "path",
+        "--set",
+        few,
+    ];
+    assert_eq!(status(&run_in(place, &scan)), 3);
+    fs::write(place.join("data/src/new"), "x").unwrap();
+    let refused = run_in(place, &["diff", "old.jsonl", "data"]);
+    assert_eq!(status(&refused), 2);
+    let told = stderr(&refused);
+    assert!(
+        told.contains("the run that wrote it was incomplete"),
+        "{told}"
+    );
+    for (old, new, sign) in [("old.jsonl", "data", '+'), ("data", "old.jsonl", '-')] {
+        let output = run_in(place, &["diff", old, new, "--allow-incomplete"]);
+        assert_eq!(status(&output), 2, "{}", stderr(&output));
+        let text = stdout(&output);
+        let mut lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.remove(0), format!("{sign} data/src/new"));
+        assert!(lines.len() > 20, "{text}");
+        assert!(
+            lines.iter().all(|line| line.starts_with("? data/target/")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn growth_is_summed_up_by_directory() {
     let home = small();
     let place = home.path();
@@ -330,7 +372,16 @@ fn growth_is_summed_up_by_directory() {
     let output = run_in(place, &["diff", "old.jsonl", "data", "--by-dir"]);
     assert_eq!(
         stdout(&output),
-        "    growth  of its own  entries  directory\n         \x20 +49.8 KiB         0 B       +1  .\n         \x20 +49.8 KiB   +1.0 KiB       +2  src\n         \x20 +48.8 KiB         0 B       +2  src/deep\n         \x20 +48.8 KiB  +48.8 KiB       +1  src/deep/new\n         \x20     -40 B       -40 B       -1  target\n"
+        [
+            "     growth  of its own  entries  directory",
+            "  +49.8 KiB    +1.0 KiB       +2  src",
+            "  +49.8 KiB         0 B       +1  .",
+            "  +48.8 KiB         0 B       +2  src/deep",
+            "  +48.8 KiB   +48.8 KiB       +1  src/deep/new",
+            "      -40 B       -40 B       -1  target",
+            "",
+        ]
+        .join("\n")
     );
     assert_eq!(status(&output), 1);
     let few = run_in(

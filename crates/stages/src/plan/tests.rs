@@ -9,7 +9,9 @@ use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport, Scope};
 
 use super::*;
 use crate::fixtures::{Given, problems, time};
-use crate::{EnumerateConfig, Filter, FilterConfig, Rows};
+use crate::{
+    Enumerate, EnumerateConfig, Filter, FilterConfig, Rows, Sort, SortConfig, Stat, StatConfig,
+};
 
 type Place = Vec<Vec<u8>>;
 
@@ -293,22 +295,20 @@ fn a_filter_before_the_plan_is_refused() {
     );
 }
 
-#[test]
-fn sides_that_leave_out_different_names_are_refused() {
-    let home = tempfile::tempdir().unwrap();
-    let mut builder = Builder::new("test");
+/// Two scans of an empty directory, one of which leaves names out, and a plan.
+fn scans(builder: &mut Builder, home: &Path, targets: bool) {
     let mut side = |name: &str, exclude: &[&str]| {
-        let mut config = EnumerateConfig::new([home.path()]);
+        let mut config = EnumerateConfig::new([home]);
         config.exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
-        let walk = builder.stage(&format!("{name}_walk"), crate::Enumerate, config);
+        let walk = builder.stage(&format!("{name}_walk"), Enumerate, config);
         let walk = walk.done();
-        let meta = builder.stage(
-            &format!("{name}_meta"),
-            crate::Stat,
-            crate::StatConfig::default(),
-        );
+        let stat = StatConfig {
+            targets,
+            ..StatConfig::default()
+        };
+        let meta = builder.stage(&format!("{name}_meta"), Stat, stat);
         let meta = meta.reads(&walk).done();
-        let sort = builder.stage(name, crate::Sort, crate::SortConfig::default());
+        let sort = builder.stage(name, Sort, SortConfig::default());
         sort.reads(&meta).done()
     };
     let (source, destination) = (side("a", &["*.o"]), side("b", &[]));
@@ -318,6 +318,23 @@ fn sides_that_leave_out_different_names_are_refused() {
     let _ = builder
         .sink("out", Collected::<RecordBatch>::new())
         .reads(&plan);
+}
+
+#[test]
+fn sides_that_leave_out_different_names_are_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let mut builder = Builder::new("test");
+    scans(&mut builder, home.path(), true);
+    let cause = builder.build().unwrap().run().cause.unwrap();
+    let expected = "left out different things: source enumerate with {\"exclude\":[\"*.o\"]}, and destination nothing";
+    assert!(cause.contains(expected), "{cause}");
+}
+
+#[test]
+fn what_the_quick_check_needs_must_come_in() {
+    let home = tempfile::tempdir().unwrap();
+    let mut builder = Builder::new("test");
+    scans(&mut builder, home.path(), false);
     let found = problems(builder);
     let lacks: Vec<&str> = found.iter().map(|problem| problem.1.as_str()).collect();
     assert_eq!(
