@@ -197,6 +197,43 @@ fn waiting_for_a_descriptor_or_a_lease_ends_when_cancelled() {
     handles.pin(&nodes[4], GO_ON).unwrap();
 }
 
+#[test]
+fn who_waits_for_a_descriptor_keeps_none_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in ["a/inside", "b", "c", "d"] {
+        fs::create_dir_all(directory.path().join(path)).unwrap();
+    }
+    let handles = handles(4);
+    let root = handles.open_root(directory.path()).unwrap();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| child(&root, name));
+    let pins = [&a, &b, &c].map(|node| handles.pin(node, GO_ON).unwrap());
+    assert_eq!(handles.stats().open, 4, "these and the root");
+
+    // It would come from the root, and there is no room for one more.
+    let (asks, asked) = mpsc::channel();
+    let (waiting, place) = (handles.clone(), Arc::clone(&d));
+    let waiter = thread::spawn(move || {
+        let cancelled = || {
+            let _ = asks.send(());
+            false
+        };
+        waiting.pin(&place, &cancelled).map(drop)
+    });
+    // Before it looks for the first time, and after its first wait.
+    for _ in 0..2 {
+        asked.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+    // This one takes the place of the root, which nobody uses.
+    let looks = Cell::new(0);
+    let inside = handles.pin(&child(&a, "inside"), &|| {
+        looks.set(looks.get() + 1);
+        looks.get() > 50
+    });
+    let inside = inside.unwrap();
+    drop((pins, inside));
+    waiter.join().unwrap().unwrap();
+}
+
 /// Makes `levels` levels of `width` directories each, every one with `width` files.
 fn make_tree(path: &Path, width: usize, levels: usize) -> usize {
     let mut entries = 0;
