@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::mutator::{self, Random, Seen};
-use crate::tree::small;
+use crate::tree::{small, wide};
 use crate::{run_in, status, stderr, stdout, succeeded};
 
 /// A difference by the path below the root: what it is, and in what.
@@ -319,15 +319,15 @@ fn what_has_another_path_is_renamed() {
 
 #[test]
 fn what_a_saved_scan_could_not_read_is_unknown() {
-    let home = small();
+    let home = wide();
     let place = home.path();
-    for number in 0..40 {
-        fs::write(place.join(format!("data/target/{number}")), "x").unwrap();
-    }
+    fs::create_dir(place.join("root")).unwrap();
+    fs::rename(place.join("data"), place.join("root/wide")).unwrap();
+    fs::create_dir(place.join("root/src")).unwrap();
     let few = "stages.walk.max_entries_per_directory=20";
     let scan = [
         "scan",
-        "data",
+        "root",
         "-q",
         "-o",
         "old.jsonl",
@@ -337,23 +337,23 @@ fn what_a_saved_scan_could_not_read_is_unknown() {
         few,
     ];
     assert_eq!(status(&run_in(place, &scan)), 3);
-    fs::write(place.join("data/src/new"), "x").unwrap();
-    let refused = run_in(place, &["diff", "old.jsonl", "data"]);
+    fs::write(place.join("root/src/new"), "x").unwrap();
+    let refused = run_in(place, &["diff", "old.jsonl", "root"]);
     assert_eq!(status(&refused), 2);
     let told = stderr(&refused);
     assert!(
         told.contains("the run that wrote it was incomplete"),
         "{told}"
     );
-    for (old, new, sign) in [("old.jsonl", "data", '+'), ("data", "old.jsonl", '-')] {
+    for (old, new, sign) in [("old.jsonl", "root", '+'), ("root", "old.jsonl", '-')] {
         let output = run_in(place, &["diff", old, new, "--allow-incomplete"]);
         assert_eq!(status(&output), 2, "{}", stderr(&output));
         let text = stdout(&output);
         let mut lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.remove(0), format!("{sign} data/src/new"));
+        assert_eq!(lines.remove(0), format!("{sign} root/src/new"));
         assert!(lines.len() > 20, "{text}");
         assert!(
-            lines.iter().all(|line| line.starts_with("? data/target/")),
+            lines.iter().all(|line| line.starts_with("? root/wide/")),
             "{text}"
         );
     }
