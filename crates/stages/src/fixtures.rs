@@ -1,6 +1,6 @@
 //! What the tests of several stages need: batches made by hand, and a source that states properties.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use statline_pipeline::{
 };
 use statline_platform::{DirNode, Kind as EntryKind, Metadata, NameBuf, Timestamp};
 
-use crate::{EntryBatch, RecordBatch};
+use crate::{EntryBatch, Former, RecordBatch, Row};
 
 /// A source of given messages that vouches for order and fields.
 pub(crate) struct Given<M> {
@@ -185,6 +185,55 @@ pub(crate) fn batches(samples: &[Sample], rows: usize) -> Vec<RecordBatch> {
             records
         })
         .collect()
+}
+
+/// The components of a path below its root.
+pub(crate) type Place = Vec<Vec<u8>>;
+
+/// The path of a place.
+pub(crate) fn path_of(root: &str, place: &Place) -> Vec<u8> {
+    let mut path = root.as_bytes().to_vec();
+    for component in place {
+        if !path.is_empty() && !path.ends_with(b"/") {
+            path.push(b'/');
+        }
+        path.extend_from_slice(component);
+    }
+    path
+}
+
+/// Records of a tree, in the order in which its places come. Directories need no records of their own.
+pub(crate) fn tree_records<'t>(
+    root: &str,
+    entries: impl Iterator<Item = (&'t Place, Metadata, Option<&'t [u8]>)>,
+) -> RecordBatch {
+    let mut nodes: BTreeMap<Place, Arc<DirNode>> = BTreeMap::new();
+    nodes.insert(Vec::new(), self::root(root));
+    let mut batch = RecordBatch::default();
+    for (place, metadata, target) in entries {
+        let (name, above) = match place.split_last() {
+            Some((name, above)) => (name.as_slice(), above),
+            None => (&b""[..], &[][..]),
+        };
+        for depth in 1..=above.len() {
+            let parent = Arc::clone(&nodes[&above[..depth - 1]]);
+            nodes
+                .entry(above[..depth].to_vec())
+                .or_insert_with(|| child(&parent, &above[depth - 1]));
+        }
+        batch.push_row(&Row {
+            directory: &nodes[above],
+            name: NameBuf::new(name).unwrap().as_name(),
+            kind: metadata.kind(),
+            metadata: Some(&metadata),
+            target,
+            change: None,
+            remembered: false,
+            hash: None,
+            former: Former::default(),
+        });
+    }
+    batch
 }
 
 /// Names that have broken tools: quotes, line ends, control and bidi characters, invalid UTF-8, formulas.

@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport, Scope};
-use statline_platform::{DirNode, Kind as EntryKind, Metadata, NameBuf};
+use statline_platform::{DirNode, Kind as EntryKind, Metadata};
 
 use super::*;
-use crate::fixtures::{Given, problems, time};
+use crate::fixtures::{Given, Place, path_of, problems, time, tree_records};
 use crate::{DirectoryEnd, DirectoryStatus, Filter, FilterConfig, Rows, Sort, SortConfig};
-
-/// Components below the root.
-type Place = Vec<Vec<u8>>;
 
 /// What an entry is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,17 +33,6 @@ struct Scan {
     unread: Vec<(Place, Scope)>,
 }
 
-fn path(root: &str, place: &Place) -> Vec<u8> {
-    let mut path = root.as_bytes().to_vec();
-    for component in place {
-        if !path.is_empty() && !path.ends_with(b"/") {
-            path.push(b'/');
-        }
-        path.extend_from_slice(component);
-    }
-    path
-}
-
 impl Scan {
     fn covers(&self, place: &Place) -> bool {
         self.unread.iter().any(|(unread, scope)| match scope {
@@ -57,38 +42,15 @@ impl Scan {
     }
 
     fn rows(&self) -> RecordBatch {
-        let mut nodes: BTreeMap<Place, Arc<DirNode>> = BTreeMap::new();
-        nodes.insert(Vec::new(), DirNode::root(Path::new(self.root)));
-        let mut batch = RecordBatch::default();
-        for (place, entry) in &self.tree {
+        let entries = self.tree.iter().map(|(place, entry)| {
             let mut metadata = Metadata::with_kind(entry.kind);
             metadata
                 .set_size(entry.size)
                 .set_modified(time(entry.seconds, 0));
             entry.mode.map(|mode| metadata.set_mode(mode));
-            let (name, above) = match place.split_last() {
-                Some((name, above)) => (name.as_slice(), above),
-                None => (&b""[..], &[][..]),
-            };
-            for depth in 1..=above.len() {
-                let parent = Arc::clone(&nodes[&above[..depth - 1]]);
-                let name = NameBuf::new(&above[depth - 1]).unwrap();
-                let node = || DirNode::child(&parent, name.as_name());
-                nodes.entry(above[..depth].to_vec()).or_insert_with(node);
-            }
-            batch.push_row(&Row {
-                directory: &nodes[above],
-                name: NameBuf::new(name).unwrap().as_name(),
-                kind: Some(entry.kind),
-                metadata: Some(&metadata),
-                target: entry.target.as_deref(),
-                change: None,
-                remembered: false,
-                hash: None,
-                former: Former::default(),
-            });
-        }
-        batch
+            (place, metadata, entry.target.as_deref())
+        });
+        tree_records(self.root, entries)
     }
 
     /// As a stage sends it: in batches of a few rows.
@@ -102,7 +64,7 @@ impl Scan {
             batches.last_mut().unwrap().push_row(&row);
         }
         let errors = self.unread.iter().map(|(place, scope)| {
-            ErrorRecord::new("open", path(self.root, place), "EACCES", "no", *scope)
+            ErrorRecord::new("open", path_of(self.root, place), "EACCES", "no", *scope)
         });
         Given::all(batches)
             .ordered_by("path")
@@ -146,7 +108,7 @@ fn expected(old: &Scan, new: &Scan) -> Vec<Told> {
     let places: BTreeSet<&Place> = old.tree.keys().chain(new.tree.keys()).collect();
     let lone = |change, scan: &Scan, place| Told {
         change,
-        path: path(scan.root, place),
+        path: path_of(scan.root, place),
         differs: FieldSet::EMPTY,
         former_size: None,
     };
@@ -180,7 +142,7 @@ fn expected(old: &Scan, new: &Scan) -> Vec<Told> {
                 }
                 Told {
                     change: Change::Changed,
-                    path: path(new.root, place),
+                    path: path_of(new.root, place),
                     differs,
                     former_size: Some(before.size),
                 }

@@ -8,12 +8,10 @@ use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport, Scope};
 
 use super::*;
-use crate::fixtures::{Given, problems, time};
+use crate::fixtures::{Given, Place, path_of, problems, time, tree_records};
 use crate::{
     Enumerate, EnumerateConfig, Filter, FilterConfig, Rows, Sort, SortConfig, Stat, StatConfig,
 };
-
-type Place = Vec<Vec<u8>>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
@@ -25,15 +23,8 @@ struct Entry {
 
 type Tree = BTreeMap<Place, Entry>;
 
-fn path(root: &str, place: &Place) -> Vec<u8> {
-    let parts = [&[root.as_bytes().to_vec()][..], place].concat();
-    parts.join(&b'/')
-}
-
 fn rows(root: &str, tree: &Tree) -> RecordBatch {
-    let mut nodes = BTreeMap::from([(Place::new(), DirNode::root(Path::new(root)))]);
-    let mut batch = RecordBatch::default();
-    for (place, entry) in tree {
+    let entries = tree.iter().map(|(place, entry)| {
         let mut metadata = Metadata::with_kind(entry.kind);
         metadata
             .set_size(entry.size)
@@ -41,28 +32,9 @@ fn rows(root: &str, tree: &Tree) -> RecordBatch {
             .set_mode(0o600)
             .set_uid(0)
             .set_gid(0);
-        let (name, above) = match place.split_last() {
-            Some((name, above)) => (name.as_slice(), above.to_vec()),
-            None => (&b""[..], Place::new()),
-        };
-        let name = NameBuf::new(name).unwrap();
-        batch.push_row(&Row {
-            directory: &nodes[&above],
-            name: name.as_name(),
-            kind: Some(entry.kind),
-            metadata: Some(&metadata),
-            target: entry.target.as_deref(),
-            change: None,
-            remembered: false,
-            hash: None,
-            former: Former::default(),
-        });
-        if !place.is_empty() {
-            let node = DirNode::child(&nodes[&above], name.as_name());
-            nodes.insert(place.clone(), node);
-        }
-    }
-    batch
+        (place, metadata, entry.target.as_deref())
+    });
+    tree_records(root, entries)
 }
 
 /// What the plan says of each place, in its order.
@@ -97,7 +69,7 @@ fn plan(
 }
 
 fn lost(root: &str, place: &Place, scope: Scope) -> ErrorRecord {
-    ErrorRecord::new("open", path(root, place), "EACCES", "no", scope)
+    ErrorRecord::new("open", path_of(root, place), "EACCES", "no", scope)
 }
 
 /// Does what a plan says as `rmdir` and rsync would: removing needs an empty directory, and making or removing an entry
