@@ -194,9 +194,10 @@ impl MarkedScan {
             .collect();
         let listed = mark.unread.iter().flatten();
         let mut unread: Vec<Option<Unread>> = listed.map(|marked| marked.to_unread()).collect();
-        let skipped = stages
-            .iter()
-            .any(|stage| stage.counters.contains_key("skipped_directories"));
+        let skipped = stages.iter().any(|stage| {
+            let skipped = stage.counters.get("skipped_directories");
+            skipped.is_some_and(|&count| count > 0)
+        });
         let untold = mark.unread.is_none() && (!mark.errors.is_empty() || skipped);
         let cut = !mark.outcome.publishes();
         let whole = mark.unread_more == 0 && unread.iter().all(Option::is_some);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use statline_pipeline::{Context, Inlet, StageError};
+use statline_pipeline::{Context, Inlet, StageError, Upstream};
 use statline_platform::{DirNode, NameBuf, compare_paths};
 
 use crate::left_out::{self, LeftOut};
@@ -50,8 +50,9 @@ impl Side {
     pub(crate) fn begin(&mut self) -> Result<(), StageError> {
         self.batch = self.inlet.recv()?.unwrap_or_default();
         self.noted = self.count_noted();
-        for stage in self.context.upstream(self.port) {
-            self.unread.add(stage.unread());
+        for stage in self.readers() {
+            let unread = stage.unread();
+            self.unread.add(unread);
         }
         if self.settle()? {
             self.root = Some(root_of(&self.batch.row(self.at)));
@@ -63,8 +64,17 @@ impl Side {
     }
 
     fn count_noted(&self) -> u64 {
-        let stages = self.context.upstream(self.port).iter();
-        stages.map(|stage| stage.unread_count()).sum()
+        let stages = self.readers();
+        stages.iter().map(|stage| stage.unread_count()).sum()
+    }
+
+    /// The stages that know what is there, from what puts rows in order on. What comes between that and here passes rows
+    /// on; what it cannot do is no reason to think that an entry was missed, as where contents cannot be read.
+    fn readers(&self) -> Vec<Upstream> {
+        let stages = self.context.upstream(self.port);
+        let orders = |stage: &Upstream| matches!(stage.kind(), "sort" | "saved");
+        let first = stages.iter().position(orders).unwrap_or(0);
+        stages[first..].to_vec()
     }
 
     /// The name of the input.

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use statline_pipeline::testing::Collected;
-use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport, Scope};
+use statline_pipeline::{
+    Builder, ErrorRecord, Job, Outcome, Registry, RunReport, Scope, Transform,
+};
 use statline_platform::{DirNode, Kind as EntryKind, Metadata};
 
 use super::*;
@@ -450,4 +452,58 @@ fn what_cannot_be_compared_is_refused_before_the_run() {
             "stages.diff.fields[3]: \"size\" is listed twice",
         ]
     );
+}
+
+/// Passes rows on and reports an error of each, as a stage does that cannot read contents.
+struct Complain;
+
+#[derive(Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+struct NoOptions {}
+
+impl Transform for Complain {
+    type In = RecordBatch;
+    type Out = RecordBatch;
+
+    fn apply(
+        &mut self,
+        batch: RecordBatch,
+        out: &mut Outlet<RecordBatch>,
+    ) -> Result<(), StageError> {
+        for row in batch.rows() {
+            let path = row.path_bytes();
+            let error = ErrorRecord::new("read", path, "EACCES", "no", Scope::Entry);
+            out.errors().report(error)?;
+        }
+        out.send(batch)
+    }
+}
+
+#[test]
+fn what_happens_to_rows_behind_the_sort_does_not_make_them_missing() {
+    let home = tempfile::tempdir().unwrap();
+    for file in ["a/x", "a/y", "b/x"] {
+        let file = home.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, "x").unwrap();
+    }
+    let mut text = String::new();
+    for side in ["a", "b"] {
+        let root = home.path().join(side);
+        text.push_str(&format!(
+            "[stages.{side}w]\ntype = \"enumerate\"\nroots = [{root:?}]\n\
+             [stages.{side}m]\ntype = \"stat\"\ninputs = [\"{side}w\"]\n\
+             [stages.{side}s]\ntype = \"sort\"\ninputs = [\"{side}m\"]\n\
+             [stages.{side}]\ntype = \"complain\"\ninputs = [\"{side}s\"]\n"
+        ));
+    }
+    text.push_str("[stages.diff]\ntype = \"diff\"\ninputs = { old = \"a\", new = \"b\" }\nallow_incomplete = false\n");
+    text.push_str("fields = [\"size\"]\n[stages.out]\ntype = \"null\"\ninputs = [\"diff\"]\n");
+    let mut registry = Registry::new();
+    crate::register(&mut registry);
+    registry.transform("complain", |_: NoOptions| Ok(Complain));
+    let job = Job::parse(&registry, "job.toml", &text, &|_| None, &[]);
+    let report = job.unwrap_or_else(|problems| panic!("{problems}")).run();
+    assert_eq!(report.outcome, Outcome::Incomplete, "{:?}", report.cause);
+    let counters = &report.stage("diff").unwrap().counters;
+    assert_eq!((counters["removed"], counters["unknown"]), (1, 0));
 }
