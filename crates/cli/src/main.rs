@@ -5,12 +5,15 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cache;
 mod changes;
 mod describe;
 mod diff;
 mod doctor;
 mod escape;
 mod exit;
+mod explain;
+mod findings;
 mod generate;
 mod graph;
 mod human;
@@ -63,7 +66,11 @@ fn may_get_stuck(command: &Command) -> bool {
         Command::Scan(arguments) => !arguments.print_job,
         // To print a job it looks at the two sides as well.
         Command::Diff(_) => true,
-        Command::Run(_) | Command::Doctor(_) | Command::Verify(_) => true,
+        Command::Run(_)
+        | Command::Doctor(_)
+        | Command::Verify(_)
+        | Command::Cache(_)
+        | Command::Explain(_) => true,
         Command::Validate(_)
         | Command::Graph(_)
         | Command::List(_)
@@ -86,6 +93,8 @@ fn work(command: &Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Doctor(arguments) => doctor::doctor(arguments, terminal),
         Command::Report(arguments) => report::report(arguments, terminal),
         Command::Verify(arguments) => verify::verify(arguments, terminal),
+        Command::Cache(arguments) => cache::cache(&arguments.command, terminal),
+        Command::Explain(arguments) => explain::explain(arguments, terminal),
         Command::Completions(arguments) => generate::completions(arguments, terminal),
         Command::Man(arguments) => generate::man(arguments, terminal),
     }

@@ -16,8 +16,8 @@ use statline_platform::{DirNode, Kind as EntryKind, Metadata, Timestamp};
 
 use crate::exclude::Excludes;
 use crate::field::{Field, come_as_records, need};
-use crate::left_out;
 use crate::moment::Moment;
+use crate::omissions;
 use crate::run_start::run_start;
 use crate::{Change, FieldSet, RecordBatch, Row};
 
@@ -118,7 +118,7 @@ impl Kind for Filter {
         (input, output): Self::Ports,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
-        left_out::state(stage.context(), "filter", &config)?;
+        omissions::state(stage.context(), "filter", &config)?;
         let began = run_start(stage)?;
         let conditions = Arc::new(Conditions {
             kinds: config.kind.iter().map(|&kind| kind.into()).collect(),

@@ -10,7 +10,7 @@ use statline_pipeline::{Context, StageError};
 use statline_platform::{compare_paths, compare_relative_paths};
 
 use crate::Row;
-use crate::left_out::{self, LeftOut};
+use crate::omissions::{self, LeftOut};
 use crate::side::Side;
 
 /// Two sides in step.
@@ -48,9 +48,9 @@ impl Merge {
             format!(
                 "the two sides left out different things: {} {}, and {} {}",
                 self.left.port(),
-                left_out::describe(&left),
+                omissions::describe(&left),
                 self.right.port(),
-                left_out::describe(&right),
+                omissions::describe(&right),
             )
         })
     }

@@ -3,8 +3,8 @@
 use statline_pipeline::Registry;
 
 use crate::{
-    Batch, Cache, Csv, Diff, Enumerate, Filter, GrowthOf, Jsonl, Null, Paths, Plan, Renames, Saved,
-    Sort, Stat, Summarize,
+    Batch, Cache, Csv, Diff, Enumerate, Filter, GrowthOf, Hash, Jsonl, Null, Paths, Plan, Renames,
+    Repeated, Saved, Sort, Stat, Summarize,
 };
 
 /// Registers every kind of this crate.
@@ -19,6 +19,8 @@ pub fn register(registry: &mut Registry) {
     registry.register("cache", Cache::default());
     registry.register("sort", Sort);
     registry.register("filter", Filter);
+    registry.register("hash", Hash);
+    registry.register("repeated", Repeated);
     registry.register("diff", Diff);
     registry.register("renames", Renames);
     registry.register("plan", Plan);

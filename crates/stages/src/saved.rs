@@ -18,7 +18,7 @@ use statline_pipeline::{
 };
 use statline_platform::{DirNode, Kind as EntryKind, NameBuf, compare_paths};
 
-use crate::left_out::{self, LEFT_OUT, LeftOut};
+use crate::omissions::{self, LEFT_OUT, LeftOut};
 use crate::output_mark::digest;
 use crate::roots::ROOTS;
 use crate::saved_path::SavedPaths;
@@ -189,7 +189,7 @@ impl MarkedScan {
             .iter()
             .flat_map(|stage| {
                 let (options, is_source) = (stage.options.as_ref(), stage.inputs.is_empty());
-                left_out::of_stage(&stage.kind, is_source, options, &stage.facts)
+                omissions::of_stage(&stage.kind, is_source, options, &stage.facts)
             })
             .collect();
         let listed = mark.unread.iter().flatten();

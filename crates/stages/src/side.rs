@@ -10,7 +10,7 @@ use serde_json::Value;
 use statline_pipeline::{Context, Inlet, StageError, Upstream};
 use statline_platform::{DirNode, NameBuf, compare_paths};
 
-use crate::left_out::{self, LeftOut};
+use crate::omissions::{self, LeftOut};
 use crate::roots::ROOTS;
 use crate::unread::UnreadPaths;
 use crate::{Change, DirectoryStatus, RecordBatch, Row};
@@ -96,7 +96,7 @@ impl Side {
         stages
             .flat_map(|stage| {
                 let (kind, is_source) = (stage.kind(), stage.is_source());
-                left_out::of_stage(kind, is_source, stage.options(), &stage.facts())
+                omissions::of_stage(kind, is_source, stage.options(), &stage.facts())
             })
             .collect()
     }

@@ -28,7 +28,7 @@ use statline_pipeline::{
 };
 
 use crate::field::{come_as_records, need_each};
-use crate::left_out;
+use crate::omissions;
 use crate::spill::{Spill, SpillOptions};
 use crate::{Field, RecordBatch, SortKey};
 use sorter::Sorter;
@@ -160,7 +160,7 @@ impl Kind for Sort {
         (input, out): Self::Ports,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
-        left_out::state(stage.context(), "sort", &config)?;
+        omissions::state(stage.context(), "sort", &config)?;
         if let Some(directory) = &config.spill_dir {
             // What the job names is looked at now, not when hours have passed.
             Spill::create(SpillOptions {

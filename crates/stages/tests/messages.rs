@@ -711,6 +711,57 @@ fn null() {
 }
 
 #[test]
+fn hash() {
+    assert_snapshot!(report_behind_names(&format!("type = \"hash\"\n{END}")), @r#"
+    error: job.toml:5:11: stages.x.inputs: "walk" sends EntryBatch, but a stage of type hash takes RecordBatch
+        5 | inputs = ["walk"]
+          |           ^^^^^^ put a stage of type stat in between
+    1 error in job.toml
+    "#);
+    assert_snapshot!(report_behind_records(&format!("type = \"hash\"\ncache = \"\"\n{END}")), @r#"
+    error: job.toml:8:1: stages.x: the records that come in have no "inode", "device", "mtime"
+        8 | [stages.x]
+          | ^^^^^^^^^^ add "inode", "device", "mtime" to the `fields` of the stage of type stat
+    error: job.toml:11:9: stages.x.cache: an empty path names no file
+       11 | cache = ""
+          |         ^^
+    error: job.toml:11:9: stages.x.cache: the records that come in have no "ctime"
+       11 | cache = ""
+          |         ^^ add "ctime" to the `fields` of the stage of type stat
+    3 errors in job.toml
+    "#);
+}
+
+#[test]
+fn repeated() {
+    let by = |by: &str| report_behind_records(&format!("type = \"repeated\"\nby = [{by}]\n{END}"));
+    assert_snapshot!(by(""), @r#"
+    error: job.toml:11:6: stages.x.by: there is nothing to have in common
+       11 | by = []
+          |      ^^ name a field, such as by = ["size"]
+    1 error in job.toml
+    "#);
+    assert_snapshot!(by(r#""sise", "path""#), @r#"
+    error: job.toml:11:7: stages.x.by[0]: unknown value "sise"
+       11 | by = ["sise", "path"]
+          |       ^^^^^^ did you mean "size"?
+    1 error in job.toml
+    "#);
+    assert_snapshot!(by(r#""size", "hash""#), @r#"
+    error: job.toml:8:1: stages.x: the records that come in have no "device", "inode", "allocated"
+        8 | [stages.x]
+          | ^^^^^^^^^^ add "device", "inode", "allocated" to the `fields` of the stage of type stat
+    error: job.toml:9:10: stages.x.inputs: needs its input ordered by size, hash, device, inode, but nothing orders it
+        9 | inputs = ["meta"]
+          |          ^^^^^^^^ put a sort by size, hash, device, inode right before it
+    error: job.toml:11:15: stages.x.by[1]: the records that come in have no "hash"
+       11 | by = ["size", "hash"]
+          |               ^^^^^^ put a stage of type hash in between
+    3 errors in job.toml
+    "#);
+}
+
+#[test]
 fn codes_that_no_error_has_are_not_accepted() {
     let accept = |code: &str| {
         report_behind_names(&format!(

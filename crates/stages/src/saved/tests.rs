@@ -372,7 +372,7 @@ fn only_the_stages_that_the_rows_came_from_count() {
         change_mark(&path, |mark| mark["stage"] = writer.into());
         let mark = OutputMark::verify(&path).unwrap();
         let scan = MarkedScan::of(&mark);
-        assert_eq!(left_out::describe(&scan.left_out), expected);
+        assert_eq!(omissions::describe(&scan.left_out), expected);
         assert_eq!(scan.roots, [RootPath::new("r")]);
     }
 }
