@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use statline_pipeline::ByteSize;
 
 use crate::escape::escaped_message;
-use crate::exit::EXIT_STATUS;
+use crate::exit::{DIFF_STATUS, EXIT_STATUS};
 use crate::human::Units;
 
 /// The examples as `--help` shows them.
@@ -17,6 +17,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   statline scan /data                                what is there, and what held the scan back
   statline scan /data -o inventory.csv               every entry as a row of a table
+  statline diff monday.jsonl /data                   what has changed since that was written
   statline scan . -o - | jq -r 'select(.size > 1e9).path'
   statline scan /data -x --sort -size -o big.jsonl --print-job > big.toml
   statline run big.toml --set stages.meta.threads=16";
@@ -87,6 +88,7 @@ impl Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Scan(Box<ScanArguments>),
+    Diff(Box<DiffArguments>),
     Run(RunArguments),
     Validate(ValidateArguments),
     Graph(GraphArguments),
@@ -116,35 +118,8 @@ pub(crate) struct ScanArguments {
     #[arg(value_name = "PATH", default_value = ".", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
 
-    /// Stay on the file systems of the paths.
-    #[arg(short = 'x', long, help_heading = "What to scan")]
-    pub(crate) one_file_system: bool,
-
-    /// Let symbolic links stand for what they lead to; loops are detected.
-    #[arg(short = 'L', long, help_heading = "What to scan")]
-    pub(crate) follow: bool,
-
-    /// Go so many levels down; 0 is the paths alone.
-    #[arg(
-        short = 'd',
-        long,
-        value_name = "LEVELS",
-        help_heading = "What to scan"
-    )]
-    pub(crate) max_depth: Option<u32>,
-
-    /// Leave out what has such a name, with all below it: `*.o`, `node_modules/`; can be repeated.
-    ///
-    /// A pattern with a slash in it is about the path below PATH: `build/*.o`, `**/cache/*`. One that ends in a slash is
-    /// about directories alone.
-    #[arg(short = 'e', long, value_name = "GLOB", help_heading = "What to scan")]
-    pub(crate) exclude: Vec<String>,
-
-    /// Read such patterns from FILE, one a line; `-` is standard input; can be repeated.
-    ///
-    /// Empty lines and lines that start with # do not count.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What to scan")]
-    pub(crate) exclude_from: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) walk: WalkArguments,
 
     /// Write a row for every entry to FILE; `-` is standard output.
     ///
@@ -222,6 +197,123 @@ pub(crate) struct ScanArguments {
     /// The system calls to use. `auto` tries what is fastest.
     #[arg(long, value_name = "NAME", help_heading = "How to scan")]
     pub(crate) backend: Option<Backend>,
+
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
+
+    #[command(flatten)]
+    pub(crate) telling: TellingArguments,
+}
+
+/// What of a directory is scanned.
+#[derive(Args, Debug)]
+pub(crate) struct WalkArguments {
+    /// Stay on the file systems of the paths.
+    #[arg(short = 'x', long, help_heading = "What to scan")]
+    pub(crate) one_file_system: bool,
+
+    /// Let symbolic links stand for what they lead to; loops are detected.
+    #[arg(short = 'L', long, help_heading = "What to scan")]
+    pub(crate) follow: bool,
+
+    /// Go so many levels down; 0 is the paths alone.
+    #[arg(
+        short = 'd',
+        long,
+        value_name = "LEVELS",
+        help_heading = "What to scan"
+    )]
+    pub(crate) max_depth: Option<u32>,
+
+    /// Leave out what has such a name, with all below it: `*.o`, `node_modules/`; can be repeated.
+    ///
+    /// A pattern with a slash in it is about the path below PATH: `build/*.o`, `**/cache/*`. One that ends in a slash is
+    /// about directories alone.
+    #[arg(short = 'e', long, value_name = "GLOB", help_heading = "What to scan")]
+    pub(crate) exclude: Vec<String>,
+
+    /// Read such patterns from FILE, one a line; `-` is standard input; can be repeated.
+    ///
+    /// Empty lines and lines that start with # do not count.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "What to scan")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+}
+
+/// Tell what differs between two scans.
+///
+/// Each side is a directory, which is scanned now, or a scan that was saved by `scan -o FILE.jsonl`, with its mark
+/// FILE.run.json beside it. Entries belong together if their paths below the two roots are equal. A line begins with `+`
+/// for an entry that only NEW has, `-` for one that only OLD has, `~` for one that differs and in what, `>` for one that
+/// has another path, and `?` for one that one side has and the other may have as well, because it could not be looked at
+/// there.
+#[derive(Args, Debug)]
+#[command(after_help = DIFF_STATUS)]
+pub(crate) struct DiffArguments {
+    /// What was before: a directory, or a saved scan.
+    #[arg(value_name = "OLD", value_hint = ValueHint::AnyPath)]
+    pub(crate) old: PathBuf,
+
+    /// What is now: a directory, or a saved scan.
+    #[arg(value_name = "NEW", value_hint = ValueHint::AnyPath)]
+    pub(crate) new: PathBuf,
+
+    /// Compare these fields, separated by commas; by default kind, mode, uid, gid, size, rdev, mtime and target.
+    ///
+    /// By default size and mtime of directories are not compared: they follow from what is in them.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new(), help_heading = "What to compare")]
+    pub(crate) fields: Vec<String>,
+
+    /// Compare even if something is missing from a saved scan, or if the two sides left out different things.
+    ///
+    /// What may have been missed on one side is then marked with `?`.
+    #[arg(long, help_heading = "What to compare")]
+    pub(crate) allow_incomplete: bool,
+
+    /// Show a file that has another path now as removed and added, not as renamed.
+    #[arg(long, help_heading = "What to compare")]
+    pub(crate) no_renames: bool,
+
+    #[command(flatten)]
+    pub(crate) walk: WalkArguments,
+
+    /// Show by how much directories have grown, all below them included, instead of each entry.
+    #[arg(long, conflicts_with_all = ["output", "format", "no_renames"], help_heading = "Output")]
+    pub(crate) by_dir: bool,
+
+    /// With --by-dir, show so many directories; by default 20.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        requires = "by_dir",
+        help_heading = "Output"
+    )]
+    pub(crate) top: Option<std::num::NonZeroU32>,
+
+    /// Write the differences to FILE; `-`, the default, is standard output.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// What to write, if the extension of FILE does not tell.
+    ///
+    /// The extensions are .jsonl and .ndjson for JSON Lines, .csv, and .txt for lines to read. Standard output gets lines
+    /// to read, in which what would act on a terminal is escaped.
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    pub(crate) format: Option<DiffFormat>,
+
+    /// Print the job that the other flags describe, and do not run it.
+    #[arg(long, help_heading = "Output")]
+    pub(crate) print_job: bool,
+
+    /// Let each side that must be sorted, and the search for renames, use so much memory; by default 256MiB for a side and
+    /// 64MiB for the search.
+    ///
+    /// What does not fit goes to a temporary file. A saved scan in path order needs none: `scan --sort path`.
+    #[arg(long, value_name = "SIZE", help_heading = "How to compare")]
+    pub(crate) memory_limit: Option<ByteSize>,
+
+    /// Put what does not fit in memory into DIR; by default the system's directory for temporary files.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "How to compare")]
+    pub(crate) spill_dir: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) set: SetArguments,
@@ -501,6 +593,16 @@ pub(crate) enum ScanFormat {
     Paths,
     /// The report of the run, to standard output; not with -o.
     Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// A line for each difference, to read.
+    Text,
+    /// JSON Lines: an object a difference.
+    Jsonl,
+    /// Comma-separated values with a header.
+    Csv,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -18,6 +18,15 @@ Exit status:
   3        finished, but something could not be read; the outputs are written and say so
   130, 143 stopped by SIGINT, SIGTERM; a second signal ends the program at once";
 
+/// The statuses of `diff`, which are those of diff(1), as `--help` shows them.
+pub(crate) const DIFF_STATUS: &str = "\
+Exit status:
+  0        there are no differences
+  1        there are differences
+  2        trouble: a mistake in the arguments, a side that cannot be read or relied on, or something that could not be
+           looked at; the differences that were found are written all the same if the scans came to their end
+  130, 143 stopped by SIGINT, SIGTERM; a second signal ends the program at once";
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -29,6 +38,10 @@ pub(crate) enum Exit {
     Usage,
     /// It did its work, but something could not be read.
     Incomplete,
+    /// It found differences.
+    Different,
+    /// It could not compare everything.
+    Trouble,
     /// This signal stopped it.
     Signal(i32),
     /// The child process that did the work ended with this status.
@@ -49,8 +62,8 @@ impl Exit {
     fn status(self) -> u8 {
         match self {
             Exit::Complete => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
+            Exit::Failed | Exit::Different => 1,
+            Exit::Usage | Exit::Trouble => 2,
             Exit::Incomplete => 3,
             Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
             Exit::OfChild(status) => status,
@@ -98,6 +111,14 @@ impl Failure {
         Failure {
             exit: Exit::Failed,
             what: What::Message(message.into()),
+        }
+    }
+
+    /// The same with the status that diff(1) has for trouble.
+    pub(crate) fn into_trouble(self) -> Failure {
+        Failure {
+            exit: Exit::Trouble,
+            ..self
         }
     }
 

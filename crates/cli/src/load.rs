@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::Path;
 
-use statline_pipeline::{Job, Registry, read_limited};
+use statline_pipeline::{Job, Problems, Registry, read_limited};
 
+use crate::changes::Changes;
 use crate::exit::Failure;
+use crate::job_text::JobText;
 
 /// More than any job has; the library's own limit for files.
 const LARGEST: u64 = 1 << 20;
@@ -15,6 +17,7 @@ const LARGEST: u64 = 1 << 20;
 pub(crate) fn registry() -> Registry {
     let mut registry = Registry::new();
     statline_stages::register(&mut registry);
+    registry.register("changes", Changes);
     registry
 }
 
@@ -33,6 +36,11 @@ pub(crate) fn job(path: &Path, overrides: &[String]) -> Result<Job, Failure> {
         &environment,
         overrides,
     )?)
+}
+
+/// A job that a command has made of its flags.
+pub(crate) fn made(name: &str, text: &JobText, overrides: &[String]) -> Result<Job, Problems> {
+    Job::parse(&registry(), name, &text.write(), &environment, overrides)
 }
 
 /// The text of a job, and what messages call it.

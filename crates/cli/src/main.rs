@@ -6,7 +6,9 @@
 
 mod args;
 mod cache;
+mod changes;
 mod describe;
+mod diff;
 mod doctor;
 mod escape;
 mod exit;
@@ -62,6 +64,8 @@ fn main() {
 fn may_get_stuck(command: &Command) -> bool {
     match command {
         Command::Scan(arguments) => !arguments.print_job,
+        // To print a job it looks at the two sides as well.
+        Command::Diff(_) => true,
         Command::Run(_)
         | Command::Doctor(_)
         | Command::Verify(_)
@@ -80,6 +84,7 @@ fn may_get_stuck(command: &Command) -> bool {
 fn work(command: &Command, terminal: Terminal) -> Result<Exit, Failure> {
     match command {
         Command::Scan(arguments) => scan::scan(arguments, terminal),
+        Command::Diff(arguments) => diff::diff(arguments, terminal).map_err(Failure::into_trouble),
         Command::Run(arguments) => run::run(arguments, terminal),
         Command::Validate(arguments) => validate::validate(arguments, terminal),
         Command::Graph(arguments) => graph::graph(arguments, terminal),

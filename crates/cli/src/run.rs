@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use statline_pipeline::{CancelHandle, Job, RunReport, StageReport};
+use statline_pipeline::{CancelHandle, Job, Outcome, RunReport, StageReport};
 
 use crate::args::{RunArguments, TellingArguments};
 use crate::exit::{Exit, Failure};
@@ -27,6 +27,20 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// What the program ends with, after everything was told, where `diff` has its own statuses.
+    pub(crate) fn finish_diff(self, differences: u64, unknown: u64) -> Result<Exit, Failure> {
+        self.written?;
+        Ok(match self.report.outcome {
+            Outcome::Complete if unknown > 0 => Exit::Trouble,
+            Outcome::Complete if differences > 0 => Exit::Different,
+            Outcome::Complete => Exit::Complete,
+            outcome => match Exit::of_run(outcome, self.signal) {
+                Exit::Signal(signal) => Exit::Signal(signal),
+                _ => Exit::Trouble,
+            },
+        })
+    }
+
     /// What the program ends with, after everything was told.
     pub(crate) fn finish(self) -> Result<Exit, Failure> {
         self.written?;

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use statline_pipeline::{Job, Outcome, Problems, RunReport};
+use statline_pipeline::{Outcome, RunReport};
 use statline_platform::Fields;
 use statline_stages::RootPath;
 
-use crate::args::{ScanArguments, ScanFormat};
+use crate::args::{ScanArguments, ScanFormat, WalkArguments};
 use crate::exit::{Exit, Failure};
-use crate::job_text::JobText;
+use crate::job_text::{JobText, StageText};
 use crate::run::{self, Ended, Telling};
 use crate::screen::Screen;
 use crate::terminal::Terminal;
@@ -69,7 +69,7 @@ pub(crate) fn scan(arguments: &ScanArguments, terminal: Terminal) -> Result<Exit
     let mut overrides = arguments.set.with_keep_partial(arguments.keep_partial);
     if arguments.print_job {
         // What is printed is checked as well: a file that does not run helps nobody.
-        load(&text, &overrides)?;
+        load::made("scan", &text, &overrides)?;
         overrides.iter().for_each(|set| text.set(set));
         terminal.print(format!("{}{}", lead(&goal), text.write()).as_bytes())?;
         return Ok(Exit::Complete);
@@ -81,21 +81,10 @@ pub(crate) fn scan(arguments: &ScanArguments, terminal: Terminal) -> Result<Exit
     if let Some(screen) = &screen {
         overrides.push(format!("stages.{OUT}.path={:?}", screen.path()));
     }
-    let job = load(&text, &overrides)?;
+    let job = load::made("scan", &text, &overrides)?;
     let ended = run::execute(job, telling, screen, terminal)?;
     tell(&ended, &goal, arguments, terminal)?;
     ended.finish()
-}
-
-fn load(text: &JobText, overrides: &[String]) -> Result<Job, Problems> {
-    let registry = load::registry();
-    Job::parse(
-        &registry,
-        "scan",
-        &text.write(),
-        &load::environment,
-        overrides,
-    )
 }
 
 fn tell(
@@ -110,7 +99,10 @@ fn tell(
             Goal::Rows { .. } => report.stage(OUT).map(|stage| stage.items_in),
             Goal::Totals | Goal::Report => report.stage(TOTALS).map(|stage| stage.items_in),
         },
-        not_entered: run::not_entered(arguments.max_depth.is_some(), arguments.one_file_system),
+        not_entered: run::not_entered(
+            arguments.walk.max_depth.is_some(),
+            arguments.walk.one_file_system,
+        ),
         how_to_see_errors: match arguments.errors {
             Some(_) => None,
             None => Some("--errors FILE writes down every one of them"),
@@ -225,12 +217,10 @@ fn job_text(arguments: &ScanArguments, goal: &Goal) -> Result<JobText, Failure> 
         ));
     }
     let backend = arguments.backend.map(|backend| backend.as_str());
-    job.stage(WALK, "enumerate", "Reads the names below the roots.")
-        .list("roots", &roots)
-        .flag("follow_symlinks", arguments.follow)
-        .flag("one_file_system", arguments.one_file_system)
-        .maybe("max_depth", arguments.max_depth)
-        .list("exclude", &excludes(arguments)?)
+    let walk = job
+        .stage(WALK, "enumerate", "Reads the names below the roots.")
+        .list("roots", &roots);
+    walk_options(walk, &arguments.walk)?
         .maybe("backend", backend)
         .maybe("threads", arguments.threads);
     let mut last = WALK;
@@ -329,7 +319,7 @@ fn fetched(arguments: &ScanArguments, goal: &Goal) -> Option<Vec<String>> {
     // Directories tell the kind with the name, but not of what a link leads to.
     let names_do = fields
         .iter()
-        .all(|&field| field == "kind" && !arguments.follow);
+        .all(|&field| field == "kind" && !arguments.walk.follow);
     if names_do && arguments.sort.is_empty() && !names(arguments, "target") {
         return None;
     }
@@ -338,7 +328,7 @@ fn fetched(arguments: &ScanArguments, goal: &Goal) -> Option<Vec<String>> {
 }
 
 /// A path for the job, which is text.
-fn text_of(path: &Path, flag: &str) -> Result<String, Failure> {
+pub(crate) fn text_of(path: &Path, flag: &str) -> Result<String, Failure> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         Failure::usage(format!(
             "{flag} {}: a job names files and directories in UTF-8; take another name (output can go to `-`)",
@@ -347,7 +337,19 @@ fn text_of(path: &Path, flag: &str) -> Result<String, Failure> {
     })
 }
 
-fn excludes(arguments: &ScanArguments) -> Result<Vec<String>, Failure> {
+/// The options of what is scanned, of a stage that reads names.
+pub(crate) fn walk_options<'j>(
+    stage: StageText<'j>,
+    arguments: &WalkArguments,
+) -> Result<StageText<'j>, Failure> {
+    Ok(stage
+        .flag("follow_symlinks", arguments.follow)
+        .flag("one_file_system", arguments.one_file_system)
+        .maybe("max_depth", arguments.max_depth)
+        .list("exclude", &excludes(arguments)?))
+}
+
+fn excludes(arguments: &WalkArguments) -> Result<Vec<String>, Failure> {
     let mut patterns = arguments.exclude.clone();
     for path in &arguments.exclude_from {
         let text = read(path).map_err(|error| {

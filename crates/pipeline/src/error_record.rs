@@ -68,6 +68,61 @@ impl Message for ErrorRecord {
     }
 }
 
+/// Something that a stage has not looked at. That nothing was heard of it does not mean that it is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What it is. For files: the path's bytes.
+    pub subject: Vec<u8>,
+    /// How much was not looked at.
+    pub scope: Scope,
+    /// Why: the code of an error, or a word such as `excluded`.
+    pub reason: Cow<'static, str>,
+}
+
+/// What was not looked at, as far as there is room for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnreadList {
+    /// The first of them, as they were met.
+    pub items: Vec<Unread>,
+    /// How many there are beyond these. If any, nothing can be said of what is not listed.
+    pub more: u64,
+    bytes: usize,
+}
+
+impl UnreadList {
+    /// Items that a list holds at the most.
+    pub const MOST: usize = 10_000;
+    /// Bytes that their subjects have together, at the most.
+    pub const MOST_BYTES: usize = 2 << 20;
+
+    /// Adds something, if there is room for it.
+    pub fn push(&mut self, unread: Unread) {
+        let bytes = self.bytes.saturating_add(unread.subject.len());
+        if self.more > 0 || self.items.len() == Self::MOST || bytes > Self::MOST_BYTES {
+            self.more += 1;
+            return;
+        }
+        self.bytes = bytes;
+        self.items.push(unread);
+    }
+
+    /// Adds all of another list.
+    pub fn append(&mut self, other: UnreadList) {
+        other.items.into_iter().for_each(|unread| self.push(unread));
+        self.more += other.more;
+    }
+
+    /// How many there are, those without room included.
+    pub fn count(&self) -> u64 {
+        self.items.len() as u64 + self.more
+    }
+
+    /// Whether everything was looked at.
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
+    }
+}
+
 /// How often one code occurred in one operation of one stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorCount {
@@ -81,12 +136,13 @@ pub struct ErrorCount {
     pub accepted: bool,
 }
 
-/// The errors of one stage, by operation and code.
+/// The errors of one stage, by operation and code, and what it has not looked at.
 #[derive(Debug)]
 pub(crate) struct ErrorTally {
     stage: Arc<str>,
     accept: BTreeSet<String>,
     counts: Mutex<BTreeMap<(&'static str, Cow<'static, str>), u64>>,
+    unread: Mutex<UnreadList>,
 }
 
 impl ErrorTally {
@@ -95,7 +151,23 @@ impl ErrorTally {
             stage: Arc::from(stage),
             accept,
             counts: Mutex::default(),
+            unread: Mutex::default(),
         }
+    }
+
+    fn note_unread(&self, unread: Unread) {
+        let mut list = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push(unread);
+    }
+
+    pub(crate) fn unread(&self) -> UnreadList {
+        let list = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        list.clone()
+    }
+
+    pub(crate) fn unread_count(&self) -> u64 {
+        let list = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        list.count()
     }
 
     fn count(&self, record: &mut ErrorRecord) {
@@ -105,6 +177,12 @@ impl ErrorTally {
         *counts
             .entry((record.operation, record.code.clone()))
             .or_default() += 1;
+        drop(counts);
+        self.note_unread(Unread {
+            subject: record.subject.clone(),
+            scope: record.scope,
+            reason: record.code.clone(),
+        });
     }
 
     pub(crate) fn counts(&self) -> Vec<ErrorCount> {
@@ -143,5 +221,44 @@ impl Errors {
         self.tally.count(&mut record);
         // That nobody wants to read of more errors is no reason to stop working.
         self.fan.send(record).map(|_wanted| ())
+    }
+
+    /// Notes something that is no error, and yet was not looked at: what the job leaves out at a place that nobody knew
+    /// before, or what was gone. Whatever an error is reported of is noted by that.
+    ///
+    /// Stages further on learn of it by [`Upstream::unread`](crate::Upstream::unread), and the marks of outputs tell it.
+    pub fn note_unread(&self, unread: Unread) {
+        self.tally.note_unread(unread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unread(subject: &[u8]) -> Unread {
+        Unread {
+            subject: subject.to_vec(),
+            scope: Scope::Entry,
+            reason: Cow::Borrowed("EIO"),
+        }
+    }
+
+    #[test]
+    fn a_list_is_bounded_and_says_what_it_had_no_room_for() {
+        let mut list = UnreadList::default();
+        for _ in 0..UnreadList::MOST + 3 {
+            list.push(unread(b"a"));
+        }
+        assert_eq!((list.items.len(), list.more), (UnreadList::MOST, 3));
+        let mut other = UnreadList::default();
+        other.push(unread(&vec![b'x'; UnreadList::MOST_BYTES]));
+        other.push(unread(b"y"));
+        // Once something was left out, nothing that comes later may pass for all there is.
+        other.push(unread(b""));
+        assert_eq!((other.items.len(), other.more), (1, 2));
+        list.append(other);
+        assert_eq!((list.items.len(), list.more), (UnreadList::MOST, 6));
+        assert_eq!(list.count(), UnreadList::MOST as u64 + 6);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -23,6 +23,7 @@ use crate::watch::{Watch, Watched};
 use crate::worker::{Post, Worker};
 use crate::{
     Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError, Stop,
+    Upstream,
 };
 
 /// Things that the stages of one run share without knowing each other, one of each type.
@@ -70,6 +71,8 @@ pub struct Context {
     pub(crate) meter: Arc<StageMeter>,
     /// The stage has heard that the run is stopping: it cannot claim any more to have done everything.
     pub(crate) told: Arc<AtomicBool>,
+    /// The stages before this one, by input port.
+    pub(crate) upstream: Arc<BTreeMap<&'static str, Vec<Upstream>>>,
 }
 
 impl Context {
@@ -106,6 +109,11 @@ impl Context {
     /// [`PipelineSettings::stall_timeout`]: crate::PipelineSettings::stall_timeout
     pub fn has_given_up(&self) -> bool {
         self.health.has_given_up()
+    }
+
+    /// The stages from which the messages of an input port come, the nearest first.
+    pub fn upstream(&self, port: &str) -> &[Upstream] {
+        self.upstream.get(port).map_or(&[], Vec::as_slice)
     }
 
     /// A number that the report shows under this name.

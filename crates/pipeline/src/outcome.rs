@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error_record::ErrorCount;
-use crate::{StageError, StageReport, Stall};
+use crate::{StageError, StageReport, Stall, UnreadList};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,8 @@ pub struct Verdict {
     pub ended_early: bool,
     /// The errors of all stages.
     pub errors: Vec<StageErrors>,
+    /// What the stages have not looked at.
+    pub unread: UnreadList,
     /// The stages in the order in which messages travel: what each was told to do, what it stated and what it counted.
     pub stages: Vec<StageReport>,
     /// What did not come back in time.

@@ -23,7 +23,7 @@ use crate::stall::{Stalled, Stalls};
 use crate::watchdog::Watchdog;
 use crate::wiring::{open, wire};
 use crate::worker::{Ending, UNTOLD, panic_message};
-use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, StageError, Verdict};
+use crate::{CancelHandle, Job, Outcome, PublishOrder, Publisher, StageError, UnreadList, Verdict};
 
 /// How long to listen for the end of a worker before looking whether the run is stopping.
 const LISTEN: Duration = Duration::from_millis(50);
@@ -178,6 +178,7 @@ impl Run {
             cause: None,
             ended_early: self.monitor.edges().iter().any(|edge| edge.enough),
             errors: self.errors(),
+            unread: self.unread(),
             stages: self.monitor.stages(),
             stalls: self.monitor.stalls(),
             keep_partial: self.keep_partial,
@@ -305,6 +306,14 @@ impl Run {
                 })
             })
             .collect()
+    }
+
+    fn unread(&self) -> UnreadList {
+        let mut all = UnreadList::default();
+        for stage in &self.monitor.inner.stages {
+            all.append(stage.tally.unread());
+        }
+        all
     }
 
     fn publish(&mut self, verdict: &mut Verdict) {

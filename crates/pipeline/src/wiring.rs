@@ -10,6 +10,7 @@ use crate::meter::StageMeter;
 use crate::monitor::{MonitoredEdge, MonitoredStage};
 use crate::opening::{Context, Patience, Resources, WiredEdge, Wiring};
 use crate::stage_spec::StageSpec;
+use crate::upstream::{Upstream, ancestors};
 use crate::worker::{Worker, panic_message};
 use crate::{Opening, PublishOrder, Publisher};
 
@@ -55,6 +56,10 @@ pub(crate) fn open(
     patience: Patience<'_>,
 ) -> Opened {
     let specs = StageSpec::of_all(&graph);
+    let ancestors: Vec<_> = (0..graph.stages.len())
+        .map(|stage| ancestors(&graph, stage))
+        .collect();
+    let mut upstream: Vec<Upstream> = Vec::with_capacity(graph.stages.len());
     let mut outputs: Vec<Wiring<'_>> = graph
         .stages
         .iter()
@@ -90,6 +95,20 @@ pub(crate) fn open(
         } = stage;
         let meter = Arc::new(StageMeter::new());
         let tally = Arc::new(ErrorTally::new(&name, accept));
+        // Messages travel in the order of the stages, so all that come before this one are there.
+        let before = ancestors[index].iter().map(|(&port, places)| {
+            let places = places.iter().filter_map(|&place| upstream.get(place));
+            (port, places.cloned().collect())
+        });
+        let before = Arc::new(before.collect());
+        upstream.push(Upstream {
+            name: name.clone(),
+            kind: spec.kind.clone(),
+            options: spec.options.clone(),
+            is_source: spec.inputs.is_empty(),
+            meter: Arc::clone(&meter),
+            tally: Arc::clone(&tally),
+        });
         opened.stages.push(MonitoredStage {
             name: name.clone(),
             spec,
@@ -107,6 +126,7 @@ pub(crate) fn open(
                 health: Arc::clone(health),
                 meter: Arc::clone(&meter),
                 told: Arc::default(),
+                upstream: before,
             },
             threads,
             keep_partial,

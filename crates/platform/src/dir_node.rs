@@ -307,6 +307,16 @@ impl<'a> Iterator for Ancestors<'a> {
 /// is built, and entries of one directory cost one comparison of their names.
 #[must_use]
 pub fn compare_paths(a: (&DirNode, &[u8]), b: (&DirNode, &[u8])) -> Ordering {
+    compare(a, b, true)
+}
+
+/// As [`compare_paths`], by what of the paths is below the roots: that of one entry in two trees is equal.
+#[must_use]
+pub fn compare_relative_paths(a: (&DirNode, &[u8]), b: (&DirNode, &[u8])) -> Ordering {
+    compare(a, b, false)
+}
+
+fn compare(a: (&DirNode, &[u8]), b: (&DirNode, &[u8]), with_roots: bool) -> Ordering {
     let (mut a_node, mut a_next) = a;
     let (mut b_node, mut b_next) = b;
     if std::ptr::eq(a_node, b_node) {
@@ -335,7 +345,9 @@ pub fn compare_paths(a: (&DirNode, &[u8]), b: (&DirNode, &[u8])) -> Ordering {
     let mut order = a_next.cmp(b_next).then(a_components.cmp(&b_components));
     // The difference nearest to the root decides. Above a common ancestor there is none.
     while !std::ptr::eq(a_node, b_node) {
-        order = a_node.bytes().cmp(b_node.bytes()).then(order);
+        if with_roots || !a_node.is_root() || !b_node.is_root() {
+            order = a_node.bytes().cmp(b_node.bytes()).then(order);
+        }
         let (Some(a_parent), Some(b_parent)) = (a_node.parent.as_deref(), b_node.parent.as_deref())
         else {
             break;
@@ -467,6 +479,8 @@ mod tests {
                 for (b_list, b_node, b_name) in &rows {
                     let order = compare_paths((a_node, a_name), (b_node, b_name));
                     prop_assert_eq!(order, a_list.cmp(b_list));
+                    let order = compare_relative_paths((a_node, a_name), (b_node, b_name));
+                    prop_assert_eq!(order, a_list[1..].cmp(&b_list[1..]));
                 }
             }
         }

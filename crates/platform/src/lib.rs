@@ -45,7 +45,7 @@ mod sys;
 mod timestamp;
 
 pub use backend::{Backend, BackendChoice, BackendUnavailable, UnknownBackend, select};
-pub use dir_node::{Ancestors, DirNode, Identity, compare_paths};
+pub use dir_node::{Ancestors, DirNode, Identity, compare_paths, compare_relative_paths};
 pub use dirent::{DirentError, parse_dirents};
 pub use entries::Entries;
 pub use errno::{errno_from_name, errno_name, errno_names, error_code};

@@ -129,6 +129,20 @@ impl CsvRows {
                         hash.write_hex(out);
                     }
                 }
+                Field::Differs => {
+                    for (place, field) in row.former.differs.iter().enumerate() {
+                        if place > 0 {
+                            out.push(b' ');
+                        }
+                        out.extend_from_slice(field.as_str().as_bytes());
+                    }
+                }
+                Field::FormerSize => {
+                    if let Some(size) = row.former.size {
+                        push_number(out, size);
+                    }
+                }
+                Field::FormerPath => push_bytes(out, row.former.path.unwrap_or_default()),
                 Field::Depth => push_number(out, row.depth()),
             }
             out.push(b',');
@@ -144,7 +158,7 @@ impl<B: Rows> Format<B> for CsvRows {
             let name = column.column();
             out.extend_from_slice(name.as_bytes());
             out.push(b',');
-            if matches!(column, Field::Path | Field::Target) {
+            if matches!(column, Field::Path | Field::Target | Field::FormerPath) {
                 out.extend_from_slice(name.as_bytes());
                 out.extend_from_slice(b"_b64,");
             }
@@ -356,7 +370,7 @@ mod tests {
             prop_assert_eq!(
                 header.join(","),
                 "path,path_b64,kind,mode,uid,gid,size,allocated,nlink,inode,device,rdev,atime_ns,mtime_ns,ctime_ns,btime_ns,\
-                 attributes,mount_id,target,target_b64,change,remembered,hash"
+                 attributes,mount_id,target,target_b64,change,remembered,hash,differs,former_size,former_path,former_path_b64"
             );
             prop_assert_eq!(rows.len(), samples.len());
             for (row, sample) in rows.zip(&samples) {

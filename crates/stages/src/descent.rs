@@ -5,12 +5,13 @@
 //! and one that was not read whole ends as `Failed` with an error record, or as `Excluded` or `Vanished`; and all that
 //! a worker knows is in [`Descent`], so that another thread can go on where a call hangs.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statline_pipeline::{ErrorRecord, Outlet, Scope, StageError, Stop, Watch, Watched};
+use statline_pipeline::{ErrorRecord, Outlet, Scope, StageError, Stop, Unread, Watch, Watched};
 use statline_platform::{DirNode, Entries, Fault, Filesystem, Identity, error_code, is_cancelled};
 
 use crate::directories::Errand;
@@ -26,6 +27,10 @@ const BATCH: usize = 1024;
 
 /// How long a name may wait in a worker for others to travel with.
 const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Why a directory was not read, where no error tells.
+const EXCLUDED: &str = "excluded";
+const VANISHED: &str = "vanished";
 
 /// Names that were read and not yet sent.
 pub(crate) struct Pending {
@@ -182,6 +187,20 @@ impl Descent {
         self.end(node, Sent::default(), DirectoryStatus::Excluded)
     }
 
+    /// Ends a directory that the job leaves out, and of which nobody could know that it does.
+    pub(crate) fn skip_unforeseen(&mut self, node: &Arc<DirNode>) -> Result<(), StageError> {
+        self.note_unread(node, EXCLUDED);
+        self.skip(node)
+    }
+
+    fn note_unread(&self, node: &DirNode, reason: &'static str) {
+        self.out.errors().note_unread(Unread {
+            subject: node.path_bytes(),
+            scope: Scope::Subtree,
+            reason: Cow::Borrowed(reason),
+        });
+    }
+
     /// Ends a directory that could not be opened, or not be read any further.
     pub(crate) fn directory_failed(
         &mut self,
@@ -195,6 +214,8 @@ impl Descent {
         }
         if error.kind() == io::ErrorKind::NotFound && sent.entries == 0 && !node.is_root() {
             self.scan.vanished_directories.add(1);
+            // Where it is now, and what is in it, is not known.
+            self.note_unread(node, VANISHED);
             return self.end(node, sent, DirectoryStatus::Vanished);
         }
         self.report(operation, node.path_bytes(), error)?;

@@ -21,6 +21,7 @@ use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::Frontier;
 use crate::left_out::LeftOut;
+use crate::omissions;
 use crate::opened_roots::Roots;
 use crate::roots::{ROOTS, RootPath};
 
@@ -136,6 +137,7 @@ impl Kind for Enumerate {
         let roots = Roots::open(&config, &directories, stage)?;
         let named: Vec<RootPath> = config.roots.iter().map(RootPath::absolute).collect();
         stage.context().set_fact(ROOTS, &named)?;
+        omissions::state(stage.context(), "enumerate", &config)?;
         let excludes = Arc::new(Excludes::compile(&config.exclude, |_, _| {}));
         let left_out = LeftOut::of_run(stage)?;
         for root in &roots.directories {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use statline_pipeline::{DEFAULT_INPUT, Declare, ErrorRecord};
 use statline_platform::{FileId, Metadata, Timestamp};
 
-use crate::{EntryBatch, RecordBatch};
+use crate::{EntryBatch, RecordBatch, Row};
 
 /// A column of an output.
 #[derive(
@@ -52,19 +52,26 @@ pub enum Field {
     MountId,
     /// Where a symbolic link leads.
     Target,
-    /// How the entry stands to what a cache remembers: new, changed, unchanged or deleted.
+    /// How the entry stands to what a cache remembers, or to another scan: new, changed, unchanged, deleted, added,
+    /// removed, renamed, unknown, copy, update or delete.
     Change,
     /// Whether the metadata is what an earlier run saw, and this one did not look: true, or left out.
     Remembered,
     /// The BLAKE3 digest of the contents, in hexadecimal.
     Hash,
+    /// In which fields the entry differs from what it is on the other side of a comparison.
+    Differs,
+    /// The size that it has on the other side, in bytes.
+    FormerSize,
+    /// The path that it has on the other side, if it is another.
+    FormerPath,
     /// How far below its root the entry is: 0 for a root.
     Depth,
 }
 
 impl Field {
     /// Every column, in the order in which outputs have them unless a job says otherwise.
-    pub const ALL: [Field; 22] = [
+    pub const ALL: [Field; 25] = [
         Field::Path,
         Field::Kind,
         Field::Mode,
@@ -86,6 +93,9 @@ impl Field {
         Field::Change,
         Field::Remembered,
         Field::Hash,
+        Field::Differs,
+        Field::FormerSize,
+        Field::FormerPath,
         Field::Depth,
     ];
 
@@ -113,6 +123,9 @@ impl Field {
             Field::Change => "change",
             Field::Remembered => "remembered",
             Field::Hash => "hash",
+            Field::Differs => "differs",
+            Field::FormerSize => "former_size",
+            Field::FormerPath => "former_path",
             Field::Depth => "depth",
         }
     }
@@ -153,6 +166,9 @@ impl Field {
             | Field::Change
             | Field::Remembered
             | Field::Hash
+            | Field::Differs
+            | Field::FormerSize
+            | Field::FormerPath
             | Field::Depth => None,
         }
     }
@@ -160,6 +176,20 @@ impl Field {
     /// Whether every entry has it, fetched or not: names, and kinds as far as directories tell them.
     fn is_inherent(self) -> bool {
         matches!(self, Field::Path | Field::Kind | Field::Depth)
+    }
+}
+
+/// The value of a field of a row as a number in the order of the values; `None` if it has none, and for fields that are
+/// no numbers.
+pub(crate) fn number(field: Field, row: &Row<'_>) -> Option<u128> {
+    match field {
+        Field::Kind => row.kind.map(|kind| kind as u128),
+        Field::Depth => Some(row.depth().into()),
+        Field::Change => row.change.map(|change| change as u128),
+        Field::Remembered => Some(row.remembered.into()),
+        Field::Differs => Some(row.former.differs.bits().into()),
+        Field::FormerSize => row.former.size.map(Into::into),
+        field => row.metadata.and_then(|metadata| field.number(metadata)),
     }
 }
 
@@ -229,6 +259,27 @@ pub(crate) fn come_as_records(ports: &Declare<'_>) -> bool {
     incoming.is_none_or(|stream| stream.is::<RecordBatch>())
 }
 
+/// Reports a problem with `option` if it needs a field that does not come in on one of several inputs.
+pub(crate) fn report_unlike(ports: &mut Declare<'_>, option: &str, port: &str, field: Field) {
+    let Some(stream) = ports.incoming(port) else {
+        return;
+    };
+    let carried = &stream.properties.fields;
+    if field.is_inherent() || carried.is_empty() || carried.contains(field.as_str()) {
+        return;
+    }
+    let remedy = match field {
+        Field::Target => "set `targets = true` on the stage of type stat".to_owned(),
+        Field::Hash => "put a stage of type hash in between".to_owned(),
+        field => format!("add \"{field}\" to the `fields` of the stage of type stat"),
+    };
+    ports.problem(
+        option,
+        format!("the records of the input {port:?} have no \"{field}\""),
+        Some(remedy),
+    );
+}
+
 /// Reports a problem with `option` if it needs a field that doesn't come in.
 pub(crate) fn need(ports: &mut Declare<'_>, option: &str, field: Field) {
     if !carries(ports, field) {
@@ -251,6 +302,9 @@ pub(crate) fn need_each(ports: &mut Declare<'_>, option: &str, fields: &[Field])
     }
 }
 
+/// What a comparison of two scans adds to records.
+const COMPARED: [Field; 3] = [Field::Differs, Field::FormerSize, Field::FormerPath];
+
 /// Reports a problem with `option`, or an element of it, because of fields that don't come in.
 pub(crate) fn report_missing(ports: &mut Declare<'_>, option: &str, missing: &[Field]) {
     let names_only = ports
@@ -260,7 +314,7 @@ pub(crate) fn report_missing(ports: &mut Declare<'_>, option: &str, missing: &[F
         .iter()
         .filter(|field| {
             let added = [Field::Target, Field::Change, Field::Remembered, Field::Hash];
-            !added.contains(field)
+            !added.contains(field) && !COMPARED.contains(field)
         })
         .map(Field::to_string)
         .collect::<Vec<_>>();
@@ -278,13 +332,16 @@ pub(crate) fn report_missing(ports: &mut Declare<'_>, option: &str, missing: &[F
         remedies.push("set `targets = true` on the stage of type stat".to_owned());
     }
     if missing.contains(&Field::Change) {
-        remedies.push("put a stage of type cache in between".to_owned());
+        remedies.push("put a stage of type cache or diff in between".to_owned());
     }
     if missing.contains(&Field::Remembered) {
         remedies.push("set `max_age` on the stage of type stat".to_owned());
     }
     if missing.contains(&Field::Hash) {
         remedies.push("put a stage of type hash in between".to_owned());
+    }
+    if missing.iter().any(|field| COMPARED.contains(field)) {
+        remedies.push("put a stage of type diff in between".to_owned());
     }
     let missing: Vec<String> = missing.iter().map(|field| format!("\"{field}\"")).collect();
     let carrier = if names_only { "names" } else { "records" };

@@ -17,8 +17,9 @@ use statline_platform::{DirNode, Kind as EntryKind, Metadata, Timestamp};
 use crate::exclude::Excludes;
 use crate::field::{Field, come_as_records, need};
 use crate::moment::Moment;
+use crate::omissions;
 use crate::run_start::run_start;
-use crate::{Change, RecordBatch, Row};
+use crate::{Change, FieldSet, RecordBatch, Row};
 
 /// Options of `filter`. A record passes if it meets all of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -36,8 +37,10 @@ pub struct FilterConfig {
     pub older_than: Option<Moment>,
     /// Contents last changed at or after this.
     pub newer_than: Option<Moment>,
-    /// How the record stands to what a cache remembers, such as ["new", "changed"]; any, if not given.
+    /// How the record stands to what a cache remembers, or to another scan, such as ["new", "changed"]; any, if not given.
     pub change: Vec<Change>,
+    /// The fields in one of which, at the least, the record differs from another scan; any, if not given.
+    pub differs: Vec<Field>,
     /// Whether to pass on the records that do not meet the conditions, instead of those that do.
     pub invert: bool,
 }
@@ -115,6 +118,7 @@ impl Kind for Filter {
         (input, output): Self::Ports,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
+        omissions::state(stage.context(), "filter", &config)?;
         let began = run_start(stage)?;
         let conditions = Arc::new(Conditions {
             kinds: config.kind.iter().map(|&kind| kind.into()).collect(),
@@ -124,6 +128,7 @@ impl Kind for Filter {
             older_than: config.older_than.map(|moment| moment.resolve(began)),
             newer_than: config.newer_than.map(|moment| moment.resolve(began)),
             changes: config.change,
+            differs: config.differs.into_iter().collect(),
             invert: config.invert,
         });
         for _ in 0..stage.threads().resolve() {
@@ -159,6 +164,7 @@ fn check(config: &FilterConfig, ports: &mut Declare<'_>) {
         ("older_than", config.older_than.is_some(), Field::Mtime),
         ("newer_than", config.newer_than.is_some(), Field::Mtime),
         ("change", !config.change.is_empty(), Field::Change),
+        ("differs", !config.differs.is_empty(), Field::Differs),
     ] {
         // What is missing is missing once, however many conditions are about it.
         if given && needed.insert(field) {
@@ -176,6 +182,7 @@ struct Conditions {
     older_than: Option<Timestamp>,
     newer_than: Option<Timestamp>,
     changes: Vec<Change>,
+    differs: FieldSet,
     invert: bool,
 }
 
@@ -200,6 +207,11 @@ impl Conditions {
                 .is_none_or(|than| is(time.map(|time| time >= than)))
             && (self.changes.is_empty()
                 || is(row.change.map(|change| self.changes.contains(&change))))
+            && (self.differs.is_empty()
+                || self
+                    .differs
+                    .iter()
+                    .any(|field| row.former.differs.contains(field)))
     }
 }
 
@@ -396,6 +408,7 @@ mod tests {
         let source = builder.stage("in", source, ()).done();
         let config = conditions(serde_json::json!({
             "kind": ["file"], "name": ["{a"], "min_size": "2B", "max_size": "1B", "newer_than": "1d", "change": ["new"],
+            "differs": ["size"],
         }));
         let filter = builder
             .stage("filter", Filter, config)
@@ -422,6 +435,7 @@ mod tests {
                 "stages.filter.min_size: the records that come in have no \"size\"",
                 "stages.filter.newer_than: the records that come in have no \"mtime\"",
                 "stages.filter.change: the records that come in have no \"change\"",
+                "stages.filter.differs: the records that come in have no \"differs\"",
             ]
         );
     }

@@ -1,22 +1,23 @@
 //! What the tests of several stages need: batches made by hand, and a source that states properties.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use statline_pipeline::testing::Items;
 use statline_pipeline::{
-    Builder, DEFAULT_OUTPUT, Declare, Kind, Message, Opening, Order, OutputPort, Properties,
-    StageError,
+    Builder, DEFAULT_OUTPUT, Declare, ErrorRecord, Kind, Message, Opening, Order, Outlet,
+    OutputPort, Properties, Source, StageError,
 };
 use statline_platform::{DirNode, Kind as EntryKind, Metadata, NameBuf, Timestamp};
 
-use crate::{EntryBatch, RecordBatch};
+use crate::{EntryBatch, Former, RecordBatch, Row};
 
 /// A source of given messages that vouches for order and fields.
 pub(crate) struct Given<M> {
     messages: Vec<M>,
+    errors: Vec<ErrorRecord>,
     properties: Properties,
 }
 
@@ -28,8 +29,15 @@ impl<M: Message> Given<M> {
     pub(crate) fn all(messages: Vec<M>) -> Given<M> {
         Given {
             messages,
+            errors: Vec::new(),
             properties: Properties::default(),
         }
+    }
+
+    /// Reports these errors before the first message.
+    pub(crate) fn with_errors(mut self, errors: Vec<ErrorRecord>) -> Given<M> {
+        self.errors = errors;
+        self
     }
 
     pub(crate) fn fields(mut self, fields: &[&str]) -> Given<M> {
@@ -52,7 +60,28 @@ impl<M: Message + Sync> Kind for Given<M> {
     }
 
     fn open(&self, (): (), out: OutputPort<M>, stage: &mut Opening<'_>) -> Result<(), StageError> {
-        stage.source(&out, |_| Ok(Items(self.messages.clone())))
+        stage.source(&out, |_| {
+            Ok(GivenSource {
+                messages: Items(self.messages.clone()),
+                errors: self.errors.clone(),
+            })
+        })
+    }
+}
+
+struct GivenSource<M> {
+    messages: Items<M>,
+    errors: Vec<ErrorRecord>,
+}
+
+impl<M: Message> Source for GivenSource<M> {
+    type Out = M;
+
+    fn run(&mut self, out: &mut Outlet<M>) -> Result<(), StageError> {
+        for error in std::mem::take(&mut self.errors) {
+            out.errors().report(error)?;
+        }
+        self.messages.run(out)
     }
 }
 
@@ -156,6 +185,55 @@ pub(crate) fn batches(samples: &[Sample], rows: usize) -> Vec<RecordBatch> {
             records
         })
         .collect()
+}
+
+/// The components of a path below its root.
+pub(crate) type Place = Vec<Vec<u8>>;
+
+/// The path of a place.
+pub(crate) fn path_of(root: &str, place: &Place) -> Vec<u8> {
+    let mut path = root.as_bytes().to_vec();
+    for component in place {
+        if !path.is_empty() && !path.ends_with(b"/") {
+            path.push(b'/');
+        }
+        path.extend_from_slice(component);
+    }
+    path
+}
+
+/// Records of a tree, in the order in which its places come. Directories need no records of their own.
+pub(crate) fn tree_records<'t>(
+    root: &str,
+    entries: impl Iterator<Item = (&'t Place, Metadata, Option<&'t [u8]>)>,
+) -> RecordBatch {
+    let mut nodes: BTreeMap<Place, Arc<DirNode>> = BTreeMap::new();
+    nodes.insert(Vec::new(), self::root(root));
+    let mut batch = RecordBatch::default();
+    for (place, metadata, target) in entries {
+        let (name, above) = match place.split_last() {
+            Some((name, above)) => (name.as_slice(), above),
+            None => (&b""[..], &[][..]),
+        };
+        for depth in 1..=above.len() {
+            let parent = Arc::clone(&nodes[&above[..depth - 1]]);
+            nodes
+                .entry(above[..depth].to_vec())
+                .or_insert_with(|| child(&parent, &above[depth - 1]));
+        }
+        batch.push_row(&Row {
+            directory: &nodes[above],
+            name: NameBuf::new(name).unwrap().as_name(),
+            kind: metadata.kind(),
+            metadata: Some(&metadata),
+            target,
+            change: None,
+            remembered: false,
+            hash: None,
+            former: Former::default(),
+        });
+    }
+    batch
 }
 
 /// Names that have broken tools: quotes, line ends, control and bidi characters, invalid UTF-8, formulas.

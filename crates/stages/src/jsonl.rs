@@ -15,7 +15,7 @@ use crate::output_path::OutputPath;
 use crate::path_prefix::PathPrefix;
 use crate::row_input::AnyInput;
 use crate::text_sink::{Format, TextPorts, open_text_sink};
-use crate::{Row, Rows};
+use crate::{FieldSet, Row, Rows};
 
 /// Options of `jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -146,6 +146,23 @@ impl JsonRows {
                         out.push(b'"');
                     }
                 }
+                Field::Differs => {
+                    if !row.former.differs.is_empty() {
+                        key!("differs");
+                        push_words(out, row.former.differs);
+                    }
+                }
+                Field::FormerSize => {
+                    if let Some(size) = row.former.size {
+                        key!("former_size");
+                        push_number(out, size);
+                    }
+                }
+                Field::FormerPath => {
+                    if let Some(path) = row.former.path {
+                        push_bytes(out, "former_path", path);
+                    }
+                }
                 Field::Depth => {
                     key!("depth");
                     push_number(out, row.depth());
@@ -249,6 +266,20 @@ fn push_word(out: &mut Vec<u8>, word: &str) {
     out.push(b'"');
     out.extend_from_slice(word.as_bytes());
     out.push(b'"');
+}
+
+/// Appends an array of the names of fields.
+fn push_words(out: &mut Vec<u8>, fields: FieldSet) {
+    let start = out.len();
+    for field in fields.iter() {
+        out.push(b',');
+        push_word(out, field.as_str());
+    }
+    match out.get_mut(start) {
+        Some(comma) => *comma = b'[',
+        None => out.push(b'['),
+    }
+    out.push(b']');
 }
 
 /// What a byte becomes in a string: 0 itself, `u` an escape by number, anything else itself behind a backslash.

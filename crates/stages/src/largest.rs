@@ -162,6 +162,7 @@ mod tests {
                     change: None,
                     remembered: false,
                     hash: None,
+                    former: crate::Former::default(),
                 });
             }
             let mut largest = Largest::new(capacity);

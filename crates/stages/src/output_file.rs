@@ -349,7 +349,12 @@ impl OutputFile {
         check_free(path).map_err(|error| failed("put in place", &self.name, error))?;
         let beside = OutputMark::path_for(path);
         let sealed = check_free(&beside)
-            .and_then(|()| write_mark(&OutputMark::new(verdict, &content), directory))
+            .and_then(|()| {
+                write_mark(
+                    &OutputMark::new(verdict, self.context.stage(), &content),
+                    directory,
+                )
+            })
             .map_err(|error| failed("write", &beside, error))?;
         *mark = Some(sealed);
         sync_directory(directory).map_err(|error| failed("sync the directory of", path, error))
@@ -377,8 +382,11 @@ impl OutputFile {
         let mark = match mark {
             Some(mark) => mark,
             // Whoever writes outputs without the framework's sinks need not seal.
-            None => write_mark(&OutputMark::new(verdict, &content), &directory)
-                .map_err(|error| failed("write", &OutputMark::path_for(&path), error))?,
+            None => write_mark(
+                &OutputMark::new(verdict, self.context.stage(), &content),
+                &directory,
+            )
+            .map_err(|error| failed("write", &OutputMark::path_for(&path), error))?,
         };
         put_in_place(mark, temporary, &directory, &path)?;
         remove_partial(&path);
@@ -418,8 +426,11 @@ impl OutputFile {
             return Ok(());
         };
         let path = beside(&path, PARTIAL);
-        let mark = write_mark(&OutputMark::new(verdict, &content), &directory)
-            .map_err(|error| failed("write", &OutputMark::path_for(&path), error))?;
+        let mark = write_mark(
+            &OutputMark::new(verdict, self.context.stage(), &content),
+            &directory,
+        )
+        .map_err(|error| failed("write", &OutputMark::path_for(&path), error))?;
         put_in_place(mark, temporary, &directory, &path)?;
         state(&self.context, path, true, content)
     }

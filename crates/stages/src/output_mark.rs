@@ -3,16 +3,22 @@
 //! An output in itself does not show whether something is missing from it; who relies on one reads its mark first. The
 //! mark holds the length and a digest of the file, so that it vouches for no other: see [`OutputMark::verify`].
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
-use statline_pipeline::{Outcome, StageErrors, StageReport, Stall, VERSION, Verdict};
+use statline_pipeline::{
+    Outcome, Scope, StageErrors, StageReport, Stall, Unread, VERSION, Verdict,
+};
 
 use crate::RootPath;
+use crate::encode::text_or_base64;
 use crate::roots::ROOTS;
 
 /// The version of the form of [`OutputMark`]. It changes when a field changes its meaning or goes; new fields do not
@@ -37,6 +43,9 @@ pub struct OutputMark {
     pub run_id: String,
     /// The name of the job.
     pub job: String,
+    /// The stage that wrote the output; empty in marks older than this field.
+    #[serde(default)]
+    pub stage: String,
     /// How the run ended. Of an incomplete one, `errors` tells what is missing; of a cancelled or a failed one, the
     /// output holds what was written until then.
     pub outcome: Outcome,
@@ -59,6 +68,13 @@ pub struct OutputMark {
     pub vanished: u64,
     /// What could not be read, by stage, operation and code; accepted codes leave a run complete.
     pub errors: Vec<StageErrors>,
+    /// What was not looked at, by path: what an error was reported of, and what was left out where nobody knew before.
+    /// Not there in marks older than this field, which do not tell.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unread: Option<Vec<MarkedUnread>>,
+    /// How many there are beyond those that are listed. If any, what is not in the output may be there all the same.
+    #[serde(default)]
+    pub unread_more: u64,
     /// What did not answer in time.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub stalls: Vec<Stall>,
@@ -92,6 +108,47 @@ pub struct MarkedStage {
     /// Numbers that the stage itself counted, such as what it left out.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Something that a run has not looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct MarkedUnread {
+    /// Its path, as the root was given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path: Option<String>,
+    /// The same in base64, if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_b64: Option<String>,
+    /// How much was not looked at.
+    pub scope: Scope,
+    /// The code of an error, or a word such as `excluded`.
+    pub reason: String,
+}
+
+impl MarkedUnread {
+    fn new(unread: &Unread) -> MarkedUnread {
+        let (path, path_b64) = text_or_base64(&unread.subject);
+        MarkedUnread {
+            path,
+            path_b64,
+            scope: unread.scope,
+            reason: unread.reason.to_string(),
+        }
+    }
+
+    /// As stages note it; `None` if the path cannot be read.
+    pub(crate) fn to_unread(&self) -> Option<Unread> {
+        Some(Unread {
+            subject: match (&self.path, &self.path_b64) {
+                (Some(path), _) => path.as_bytes().to_vec(),
+                (None, Some(encoded)) => BASE64_STANDARD.decode(encoded).ok()?,
+                (None, None) => return None,
+            },
+            scope: self.scope,
+            reason: Cow::Owned(self.reason.clone()),
+        })
+    }
 }
 
 /// What a file holds, as its mark tells it.
@@ -155,12 +212,13 @@ pub enum VerifyError {
 
 impl OutputMark {
     /// The mark of an output that is about to get its name.
-    pub(crate) fn new(verdict: &Verdict, content: &Content) -> OutputMark {
+    pub(crate) fn new(verdict: &Verdict, stage: &str, content: &Content) -> OutputMark {
         OutputMark {
             schema: MARK_SCHEMA,
             version: VERSION.to_owned(),
             run_id: verdict.run_id.clone(),
             job: verdict.job.clone(),
+            stage: stage.to_owned(),
             outcome: verdict.outcome,
             cause: verdict.cause.clone(),
             started: verdict.started.to_string(),
@@ -175,6 +233,8 @@ impl OutputMark {
                 .filter_map(|stage| stage.counters.get(VANISHED))
                 .sum(),
             errors: verdict.errors.clone(),
+            unread: Some(verdict.unread.items.iter().map(MarkedUnread::new).collect()),
+            unread_more: verdict.unread.more,
             stalls: verdict.stalls.clone(),
             stages: verdict.stages.iter().map(MarkedStage::new).collect(),
         }

@@ -33,7 +33,7 @@ impl OutputPath {
     }
 
     /// Reports what is wrong with it, as the option `path`.
-    pub(crate) fn check(&self, ports: &mut Declare<'_>) {
+    pub fn check(&self, ports: &mut Declare<'_>) {
         if let Err(message) = self.destination(Timestamp::UNIX_EPOCH) {
             let help = match self.0.contains('%') {
                 true => "write %% for a percent sign",

@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{Counter, Declare, Kind, Opening, StageError};
 
-use crate::Rows;
 use crate::output_file::OutputFile;
 use crate::output_path::OutputPath;
 use crate::path_prefix::PathPrefix;
 use crate::row_input::RowInput;
 use crate::text_sink::Format;
+use crate::{Row, Rows};
 
 /// Options of `paths`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,9 @@ pub struct PathsConfig {
     /// What follows each path.
     #[serde(default)]
     pub separator: Separator,
+    /// Whether to write paths below the roots, and "." for a root itself: what `rsync --files-from` reads.
+    #[serde(default)]
+    pub relative: bool,
 }
 
 impl PathsConfig {
@@ -30,6 +33,7 @@ impl PathsConfig {
         PathsConfig {
             path: OutputPath::new(path),
             separator: Separator::default(),
+            relative: false,
         }
     }
 }
@@ -75,6 +79,7 @@ impl Kind for Paths {
                 Separator::Newline => b'\n',
                 Separator::Nul => 0,
             },
+            relative: config.relative,
             prefix: PathPrefix::default(),
             ambiguous_prefix: false,
             ambiguous: stage.context().counter("ambiguous"),
@@ -86,26 +91,45 @@ impl Kind for Paths {
 
 struct RawPaths {
     separator: u8,
+    /// Whether paths begin below the roots.
+    relative: bool,
     prefix: PathPrefix,
     /// Whether the separator occurs in the prefix.
     ambiguous_prefix: bool,
     ambiguous: Counter,
 }
 
+impl RawPaths {
+    fn push(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
+        if self.prefix.enter(row) {
+            self.ambiguous_prefix = self.prefix.bytes().contains(&self.separator);
+        }
+        let name = row.name.as_bytes();
+        if self.ambiguous_prefix || name.contains(&self.separator) {
+            self.ambiguous.add(1);
+        }
+        out.extend_from_slice(self.prefix.bytes());
+        out.extend_from_slice(name);
+        out.push(self.separator);
+    }
+
+    fn push_relative(&mut self, row: &Row<'_>, out: &mut Vec<u8>) {
+        let start = out.len();
+        row.write_relative_path(out);
+        if out[start..].contains(&self.separator) {
+            self.ambiguous.add(1);
+        }
+        out.push(self.separator);
+    }
+}
+
 impl<B: Rows> Format<B> for RawPaths {
     fn write(&mut self, batch: &B, output: &mut OutputFile) -> Result<(), StageError> {
         for row in batch.rows() {
-            if self.prefix.enter(&row) {
-                self.ambiguous_prefix = self.prefix.bytes().contains(&self.separator);
+            match self.relative {
+                true => self.push_relative(&row, output.buffer()),
+                false => self.push(&row, output.buffer()),
             }
-            let name = row.name.as_bytes();
-            if self.ambiguous_prefix || name.contains(&self.separator) {
-                self.ambiguous.add(1);
-            }
-            let out = output.buffer();
-            out.extend_from_slice(self.prefix.bytes());
-            out.extend_from_slice(name);
-            out.push(self.separator);
             output.end_row()?;
         }
         Ok(())
@@ -118,15 +142,20 @@ mod tests {
     use statline_pipeline::{Builder, Message, Outcome, RunReport};
 
     use super::*;
-    use crate::fixtures::{Given, batches, entries, samples};
+    use crate::fixtures::{Given, Sample, batches, entries, root, samples};
 
-    fn written<M: Message + Sync>(messages: Vec<M>, separator: Separator) -> (Vec<u8>, RunReport) {
+    fn written<M: Message + Sync>(
+        messages: Vec<M>,
+        separator: Separator,
+        relative: bool,
+    ) -> (Vec<u8>, RunReport) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("paths");
         let mut builder = Builder::new("test");
         let source = builder.stage("in", Given::all(messages), ()).done();
         let config = PathsConfig {
             separator,
+            relative,
             ..PathsConfig::new(path.to_str().unwrap())
         };
         let _ = builder.stage("out", Paths, config).reads(&source);
@@ -139,17 +168,29 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn paths_of_any_bytes_come_back(samples in samples(), rows in 1_usize..8) {
-            let (bytes, report) = written(batches(&samples, rows), Separator::Nul);
+            let (bytes, report) = written(batches(&samples, rows), Separator::Nul, false);
             let expected: Vec<u8> = samples.iter().flat_map(|sample| [sample.path(), vec![0]].concat()).collect();
             prop_assert_eq!(bytes, expected);
             let out = report.stages.iter().find(|stage| stage.name == "out").unwrap();
             prop_assert_eq!(out.counters.get("ambiguous").copied().unwrap_or_default(), 0);
+            let (bytes, _) = written(batches(&samples, rows), Separator::Nul, true);
+            let below = |sample: &Sample| [&sample.path()[2..], b"\0"].concat();
+            prop_assert_eq!(bytes, samples.iter().flat_map(below).collect::<Vec<u8>>());
         }
     }
 
     #[test]
+    fn a_root_is_a_dot_where_paths_begin_below_it() {
+        let mut batch = crate::EntryBatch::default();
+        batch.extend(&root("dir"), |entries| entries.push(b"", None, 0));
+        batch.extend(&root("dir"), |entries| entries.push(b"a", None, 0));
+        let (bytes, _) = written(vec![batch], Separator::Newline, true);
+        assert_eq!(bytes, b".\na\n");
+    }
+
+    #[test]
     fn a_newline_in_a_path_is_counted_where_newlines_separate() {
-        let (bytes, report) = written(vec![entries(&[b"a", b"b\nc"])], Separator::Newline);
+        let (bytes, report) = written(vec![entries(&[b"a", b"b\nc"])], Separator::Newline, false);
         assert_eq!(bytes, b"dir/a\ndir/b\nc\n");
         let out = report
             .stages

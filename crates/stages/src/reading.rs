@@ -477,7 +477,7 @@ impl Reading {
             .unwrap_or_default();
         match self.ending.take() {
             Some(Ending::Complete) => worker.end(&self.node, self.sent, DirectoryStatus::Complete),
-            Some(Ending::Excluded) => worker.skip(&self.node),
+            Some(Ending::Excluded) => worker.skip_unforeseen(&self.node),
             Some(Ending::Failed(operation, error)) => {
                 worker.directory_failed(&self.node, self.sent, operation, &error)
             }

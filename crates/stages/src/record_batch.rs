@@ -6,11 +6,11 @@ use std::sync::Arc;
 use statline_pipeline::Message;
 use statline_platform::{DirNode, Kind, Metadata, Timestamp};
 
-use crate::ContentHash;
 use crate::entry_batch::{DirectoryEnd, EntryBatch};
 use crate::row::{Columns, Row, RowIter, Rows};
+use crate::{ContentHash, FieldSet, Former};
 
-/// What the cache knows of an entry.
+/// What a stage has found out about an entry by comparing it: with what a cache remembers, or with another scan.
 #[derive(
     Clone,
     Copy,
@@ -32,9 +32,38 @@ pub enum Change {
     Unchanged,
     /// It was there and is gone: the record tells what it was. Whoever counts what there is does not count it.
     Deleted,
+    /// The new one of two scans has it, the old one does not.
+    Added,
+    /// The old one of two scans has it, the new one does not: the record tells what it was.
+    Removed,
+    /// Both have it, under different paths.
+    Renamed,
+    /// One of two scans has it, and the other has not looked everywhere where it could be.
+    Unknown,
+    /// It is missing on the destination.
+    Copy,
+    /// The destination has another state of it.
+    Update,
+    /// The destination has it, the source does not.
+    Delete,
 }
 
 impl Change {
+    /// Every mark, in the order of sorts.
+    pub const ALL: [Change; 11] = [
+        Change::New,
+        Change::Changed,
+        Change::Unchanged,
+        Change::Deleted,
+        Change::Added,
+        Change::Removed,
+        Change::Renamed,
+        Change::Unknown,
+        Change::Copy,
+        Change::Update,
+        Change::Delete,
+    ];
+
     /// The mark as a word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -42,6 +71,13 @@ impl Change {
             Change::Changed => "changed",
             Change::Unchanged => "unchanged",
             Change::Deleted => "deleted",
+            Change::Added => "added",
+            Change::Removed => "removed",
+            Change::Renamed => "renamed",
+            Change::Unknown => "unknown",
+            Change::Copy => "copy",
+            Change::Update => "update",
+            Change::Delete => "delete",
         }
     }
 }
@@ -53,15 +89,15 @@ pub(crate) struct Note {
     pub(crate) remembered: bool,
 }
 
-/// The targets of symbolic links, packed; a row that is none has an empty one.
+/// A few bytes for each row, packed: the targets of symbolic links, or paths. A row without any has none of them.
 #[derive(Clone, Debug, Default)]
-struct Targets {
+struct ByteColumn {
     bytes: Vec<u8>,
-    /// Where the target of each row ends; it begins where the one before ends.
+    /// Where the bytes of each row end; they begin where those before end.
     ends: Vec<u32>,
 }
 
-impl Targets {
+impl ByteColumn {
     fn get(&self, row: usize) -> Option<&[u8]> {
         let end = *self.ends.get(row)? as usize;
         let start = row
@@ -70,10 +106,48 @@ impl Targets {
         (start < end).then(|| &self.bytes[start..end])
     }
 
-    fn push(&mut self, target: &[u8]) {
-        self.bytes.extend_from_slice(target);
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
         self.ends
-            .push(u32::try_from(self.bytes.len()).expect("4 GiB of link targets in one batch"));
+            .push(u32::try_from(self.bytes.len()).expect("4 GiB of targets or paths in one batch"));
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+    }
+}
+
+/// What records were on the other side of a comparison.
+#[derive(Clone, Debug, Default)]
+struct Formers {
+    fixed: Vec<(FieldSet, Option<u64>)>,
+    paths: ByteColumn,
+}
+
+impl Formers {
+    fn get(&self, row: usize) -> Former<'_> {
+        let Some(&(differs, size)) = self.fixed.get(row) else {
+            return Former::default();
+        };
+        Former {
+            differs,
+            size,
+            path: self.paths.get(row),
+        }
+    }
+
+    /// Adds that of the row `at`; those of rows before that have none are empty.
+    fn push(&mut self, at: usize, former: &Former<'_>) {
+        let Former {
+            differs,
+            size,
+            path,
+        } = *former;
+        self.fixed.resize(at, (FieldSet::EMPTY, None));
+        self.fixed.push((differs, size));
+        let end = self.paths.ends.last().copied().unwrap_or_default();
+        self.paths.ends.resize(at, end);
+        self.paths.push(path.unwrap_or_default());
     }
 }
 
@@ -84,11 +158,13 @@ pub struct RecordBatch {
     /// One for each entry.
     metadata: Vec<Metadata>,
     /// One for each entry, or none at all.
-    targets: Option<Targets>,
+    targets: Option<ByteColumn>,
     /// One for each entry, or none at all.
     notes: Vec<Note>,
     /// One for each entry, or none at all.
     hashes: Vec<Option<ContentHash>>,
+    /// One for each entry, or none at all.
+    formers: Formers,
 }
 
 impl RecordBatch {
@@ -104,6 +180,7 @@ impl RecordBatch {
             targets: None,
             notes: Vec::new(),
             hashes: Vec::new(),
+            formers: Formers::default(),
         }
     }
 
@@ -140,7 +217,7 @@ impl RecordBatch {
     /// # Panics
     /// If there is not one for each entry.
     pub fn set_targets<'a>(&mut self, targets: impl Iterator<Item = &'a [u8]>) {
-        let mut packed = Targets::default();
+        let mut packed = ByteColumn::default();
         targets.for_each(|target| packed.push(target));
         assert_eq!(packed.ends.len(), self.len(), "each entry has its target");
         self.targets = Some(packed);
@@ -198,7 +275,7 @@ impl RecordBatch {
         };
         let name = row.name.as_bytes();
         let before = self.push_entry(row.directory, name, row.kind, metadata);
-        self.push_columns(before, row.target, note, row.hash);
+        self.push_columns(before, row.target, note, row.hash, &row.former);
     }
 
     /// Appends an entry and its metadata; returns its place.
@@ -237,13 +314,17 @@ impl RecordBatch {
         for (offset, row) in range.enumerate() {
             let note = other.note(row);
             let hash = other.hash(row);
-            self.push_columns(before + offset, other.target(row), note, hash);
+            let former = other.former(row);
+            self.push_columns(before + offset, other.target(row), note, hash, &former);
         }
     }
 
     /// Whether any of the optional columns is there.
     fn has_columns(&self) -> bool {
-        self.targets.is_some() || !self.notes.is_empty() || !self.hashes.is_empty()
+        self.targets.is_some()
+            || !self.notes.is_empty()
+            || !self.hashes.is_empty()
+            || !self.formers.fixed.is_empty()
     }
 
     /// Adds the optional columns of the row `at`, which is the next one they lack.
@@ -253,9 +334,10 @@ impl RecordBatch {
         target: Option<&[u8]>,
         note: Note,
         hash: Option<&ContentHash>,
+        former: &Former<'_>,
     ) {
         if target.is_some() && self.targets.is_none() {
-            let mut targets = Targets::default();
+            let mut targets = ByteColumn::default();
             targets.ends.resize(at, 0);
             self.targets = Some(targets);
         }
@@ -269,6 +351,9 @@ impl RecordBatch {
         if hash.is_some() || !self.hashes.is_empty() {
             self.hashes.resize(at, None);
             self.hashes.push(hash.copied());
+        }
+        if *former != Former::default() || !self.formers.fixed.is_empty() {
+            self.formers.push(at, former);
         }
     }
 
@@ -320,6 +405,7 @@ impl RecordBatch {
             change: note.change,
             remembered: note.remembered,
             hash: self.hash(index),
+            former: self.former(index),
         }
     }
 
@@ -338,11 +424,11 @@ impl RecordBatch {
         let targets = self.targets.as_ref();
         self.entries.heap_bytes()
             + self.metadata.capacity() * size_of::<Metadata>()
-            + targets.map_or(0, |targets| {
-                targets.bytes.capacity() + targets.ends.capacity() * size_of::<u32>()
-            })
+            + targets.map_or(0, ByteColumn::heap_bytes)
             + self.notes.capacity() * size_of::<Note>()
             + self.hashes.capacity() * size_of::<Option<ContentHash>>()
+            + self.formers.fixed.capacity() * size_of::<(FieldSet, Option<u64>)>()
+            + self.formers.paths.heap_bytes()
     }
 }
 
@@ -384,6 +470,10 @@ impl RecordBatch {
     pub(crate) fn hash(&self, row: usize) -> Option<&ContentHash> {
         self.hashes.get(row).and_then(Option::as_ref)
     }
+
+    pub(crate) fn former(&self, row: usize) -> Former<'_> {
+        self.formers.get(row)
+    }
 }
 
 #[cfg(test)]
@@ -391,24 +481,48 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Field;
     use crate::fixtures::{child, root};
     use statline_platform::NameBuf;
 
     /// What a row holds in the columns that not every batch has.
-    type Columns = (Option<Vec<u8>>, Option<Change>, bool, Option<ContentHash>);
+    type Columns = (
+        Option<Vec<u8>>,
+        Option<Change>,
+        bool,
+        Option<ContentHash>,
+        Differing,
+    );
+
+    /// What a row holds of the other side.
+    type Differing = (FieldSet, Option<u64>, Option<Vec<u8>>);
 
     fn columns(row: &Row<'_>) -> Columns {
-        let target = row.target.map(<[u8]>::to_vec);
-        (target, row.change, row.remembered, row.hash.copied())
+        let bytes = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let former = &row.former;
+        (
+            bytes(row.target),
+            row.change,
+            row.remembered,
+            row.hash.copied(),
+            (former.differs, former.size, bytes(former.path)),
+        )
     }
 
     fn column() -> impl Strategy<Value = Columns> {
-        let change = prop::sample::select(vec![Change::New, Change::Deleted]);
+        let change = prop::sample::select(Change::ALL.to_vec());
+        let fields = prop::sample::subsequence(Field::ALL.to_vec(), 0..3);
+        let former = (
+            fields.prop_map(|fields| fields.into_iter().collect()),
+            prop::option::weighted(0.3, any::<u64>()),
+            prop::option::weighted(0.3, prop::collection::vec(1u8.., 1..4)),
+        );
         (
             prop::option::weighted(0.3, prop::collection::vec(1u8.., 1..4)),
             prop::option::weighted(0.3, change),
             prop::bool::weighted(0.2),
             prop::option::weighted(0.3, any::<[u8; 32]>().prop_map(ContentHash::from)),
+            prop_oneof![2 => Just(Differing::default()), 1 => former],
         )
     }
 
@@ -419,7 +533,7 @@ mod tests {
         ) {
             let directory = child(&root("r"), b"d");
             let mut parts = [RecordBatch::default(), RecordBatch::default()];
-            for (number, (target, change, remembered, hash)) in rows.iter().enumerate() {
+            for (number, (target, change, remembered, hash, former)) in rows.iter().enumerate() {
                 let name = NameBuf::new(number.to_string().as_bytes()).unwrap();
                 parts[usize::from(number >= cut)].push_row(&Row {
                     directory: &directory,
@@ -430,6 +544,7 @@ mod tests {
                     change: *change,
                     remembered: *remembered,
                     hash: hash.as_ref(),
+                    former: Former { differs: former.0, size: former.1, path: former.2.as_deref() },
                 });
             }
             let mut all = RecordBatch::default();

@@ -3,7 +3,8 @@
 use statline_pipeline::Registry;
 
 use crate::{
-    Batch, Cache, Csv, Enumerate, Filter, Hash, Jsonl, Null, Paths, Repeated, Sort, Stat, Summarize,
+    Batch, Cache, Csv, Diff, Enumerate, Filter, GrowthOf, Hash, Jsonl, Null, Paths, Plan, Renames,
+    Repeated, Saved, Sort, Stat, Summarize,
 };
 
 /// Registers every kind of this crate.
@@ -12,6 +13,7 @@ use crate::{
 /// If one of the names is taken.
 pub fn register(registry: &mut Registry) {
     registry.register("enumerate", Enumerate);
+    registry.register("saved", Saved);
     registry.register("batch", Batch);
     registry.register("stat", Stat);
     registry.register("cache", Cache::default());
@@ -19,6 +21,10 @@ pub fn register(registry: &mut Registry) {
     registry.register("filter", Filter);
     registry.register("hash", Hash);
     registry.register("repeated", Repeated);
+    registry.register("diff", Diff);
+    registry.register("renames", Renames);
+    registry.register("plan", Plan);
+    registry.register("growth", GrowthOf);
     registry.register("summary", Summarize);
     registry.register("jsonl", Jsonl);
     registry.register("csv", Csv);

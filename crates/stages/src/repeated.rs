@@ -14,9 +14,8 @@ use statline_pipeline::{
 };
 use statline_platform::Kind as EntryKind;
 
-use crate::field::{Field, carries, come_as_records, need_each, report_missing};
+use crate::field::{Field, carries, come_as_records, need_each, number, report_missing};
 use crate::repetition::{Group, REPETITION_SCHEMA, Repetition};
-use crate::sort_key::number;
 use crate::{Change, RecordBatch, Row, Rows};
 
 /// Records in a batch that the stage sends.

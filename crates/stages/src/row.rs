@@ -5,9 +5,9 @@ use std::sync::Arc;
 use statline_pipeline::Message;
 use statline_platform::{DirNode, Kind, Metadata, Name};
 
-use crate::ContentHash;
 use crate::entry_batch::{DirectoryEnd, EntryBatch};
 use crate::record_batch::{Change, Note, RecordBatch};
+use crate::{ContentHash, Former};
 
 /// One entry, with what is known of it.
 #[derive(Clone, Copy, Debug)]
@@ -22,18 +22,29 @@ pub struct Row<'a> {
     pub metadata: Option<&'a Metadata>,
     /// Where it leads, if it is a symbolic link whose target was read.
     pub target: Option<&'a [u8]>,
-    /// How it stands to what a cache remembers, if one was asked.
+    /// How it stands to what a cache remembers, or to another scan, if it was compared.
     pub change: Option<Change>,
     /// Whether all this is what an earlier run saw, and this one did not look.
     pub remembered: bool,
     /// The digest of its contents, if they were read.
     pub hash: Option<&'a ContentHash>,
+    /// What it was on the other side, if it was compared with another scan.
+    pub former: Former<'a>,
 }
 
 impl Row<'_> {
     /// Appends its path: the root's as it was given, then one component for each level.
     pub fn write_path(&self, out: &mut Vec<u8>) {
         self.directory.write_entry_path(self.name, out);
+    }
+
+    /// Appends its path below its root; `.` for the root itself.
+    pub fn write_relative_path(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.directory.write_relative_path(self.name, out);
+        if out.len() == start {
+            out.push(b'.');
+        }
     }
 
     /// Its path, see [`write_path`](Row::write_path).
@@ -112,6 +123,7 @@ impl<'a> Iterator for RowIter<'a> {
             change: note.change,
             remembered: note.remembered,
             hash: batch.and_then(|batch| batch.hash(row)),
+            former: batch.map_or(Former::default(), |batch| batch.former(row)),
         })
     }
 

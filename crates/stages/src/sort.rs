@@ -28,9 +28,15 @@ use statline_pipeline::{
 };
 
 use crate::field::{come_as_records, need_each};
+use crate::omissions;
 use crate::spill::{Spill, SpillOptions};
 use crate::{Field, RecordBatch, SortKey};
 use sorter::Sorter;
+
+// Other stages write rows to disk in the same form.
+pub(crate) use packed_row::{RowPacker, RowUnpacker};
+pub(crate) use rebuilt_nodes::{RebuiltNodes, Roots};
+pub(crate) use spilled::note_root;
 
 /// Records in a batch that the stage sends, and in one that it gathers.
 const BATCH: usize = 1024;
@@ -46,8 +52,8 @@ pub struct SortConfig {
     /// Paths are compared component by component and by bytes, so a directory is followed at once by its contents.
     /// Records that are equal in all of these fields are in the order of their paths. A value that is absent counts as
     /// smaller than any other: such records come first, or last where the field is descending. Kinds are in the order
-    /// file, directory, symlink, fifo, socket, block_device, char_device, other; marks of a cache in the order new,
-    /// changed, unchanged, deleted.
+    /// file, directory, symlink, fifo, socket, block_device, char_device, other; marks in the order new, changed,
+    /// unchanged, deleted, added, removed, renamed, unknown, copy, update, delete.
     #[serde(default = "by_path")]
     pub by: Vec<SortKey>,
 
@@ -154,6 +160,7 @@ impl Kind for Sort {
         (input, out): Self::Ports,
         stage: &mut Opening<'_>,
     ) -> Result<(), StageError> {
+        omissions::state(stage.context(), "sort", &config)?;
         if let Some(directory) = &config.spill_dir {
             // What the job names is looked at now, not when hours have passed.
             Spill::create(SpillOptions {

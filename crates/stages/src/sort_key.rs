@@ -10,7 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use statline_platform::compare_paths;
 
-use crate::{Change, ContentHash, Field, Row};
+use crate::field::number;
+use crate::{ContentHash, Field, Row};
 
 /// A field and a direction, written `size` or `-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +39,7 @@ impl SortKey {
             ),
             Field::Target => a.target.cmp(&b.target),
             Field::Hash => a.hash.cmp(&b.hash),
+            Field::FormerPath => a.former.path.cmp(&b.former.path),
             field => number(field, a).cmp(&number(field, b)),
         };
         if self.descending {
@@ -54,6 +56,7 @@ impl SortKey {
             // Only a walk up the directories would tell.
             Field::Path => 0,
             Field::Target => bytes_prefix(row.target.unwrap_or_default()),
+            Field::FormerPath => bytes_prefix(row.former.path.unwrap_or_default()),
             Field::Hash => bytes_prefix(row.hash.map_or(&[], |hash| &hash.as_bytes()[..])),
             field => number(field, row).map_or(0, |number| number.saturating_add(1)),
         };
@@ -69,6 +72,7 @@ impl SortKey {
         match self.field {
             Field::Path => {}
             Field::Target => push_terminated(row.target, out),
+            Field::FormerPath => push_terminated(row.former.path, out),
             Field::Hash => match row.hash {
                 Some(hash) => {
                     out.push(1);
@@ -98,7 +102,7 @@ impl SortKey {
         let first = || bytes.first().map(|&byte| usize::from(plain(byte)));
         let length = match self.field {
             Field::Path => 0,
-            Field::Target => match first()? {
+            Field::Target | Field::FormerPath => match first()? {
                 0 => 1,
                 _ => {
                     let mut pairs = bytes.windows(2);
@@ -120,30 +124,14 @@ impl SortKey {
     pub(crate) fn is_all(self, prefix: u128) -> bool {
         match self.field {
             Field::Path | Field::Hash => false,
-            // No target holds a zero: one at the end is padding, and the target ends before it.
-            Field::Target => {
+            // No target or path holds a zero: one at the end is padding, and it ends before that.
+            Field::Target | Field::FormerPath => {
                 let prefix = if self.descending { !prefix } else { prefix };
                 prefix & 0xff == 0
             }
             // A file id of 128 bits all set would be the exception; no file system has it.
             _ => true,
         }
-    }
-}
-
-/// The value of a field as a number in the order of the values.
-pub(crate) fn number(field: Field, row: &Row<'_>) -> Option<u128> {
-    match field {
-        Field::Kind => row.kind.map(|kind| kind as u128),
-        Field::Depth => Some(row.depth().into()),
-        Field::Change => row.change.map(|change| match change {
-            Change::New => 0,
-            Change::Changed => 1,
-            Change::Unchanged => 2,
-            Change::Deleted => 3,
-        }),
-        Field::Remembered => Some(row.remembered.into()),
-        field => row.metadata.and_then(|metadata| field.number(metadata)),
     }
 }
 

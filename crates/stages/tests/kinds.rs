@@ -8,14 +8,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use statline_pipeline::testing::{Trial, conformance};
-use statline_pipeline::{ErrorRecord, Kind, Message, Registry, Scope, StageRef};
+use statline_pipeline::testing::{Items, Trial, conformance};
+use statline_pipeline::{Builder, ErrorRecord, Kind, Message, Registry, Scope, StageRef};
 use statline_platform::{DirNode, Kind as EntryKind, Metadata};
 use statline_stages::{
-    Batch, BatchConfig, Cache, CacheConfig, Csv, CsvConfig, DirectoryEnd, DirectoryStatus,
-    EntryBatch, Enumerate, EnumerateConfig, Field, Filter, FilterConfig, Hash, HashConfig, Jsonl,
-    JsonlConfig, Null, NullConfig, Paths, PathsConfig, RecordBatch, Repeated, RepeatedConfig, Sort,
-    SortConfig, Stat, StatConfig, Summarize, SummaryConfig, register,
+    Batch, BatchConfig, Cache, CacheConfig, Csv, CsvConfig, Diff, DiffConfig, DirectoryEnd,
+    DirectoryStatus, EntryBatch, Enumerate, EnumerateConfig, Field, Filter, FilterConfig,
+    GrowthConfig, GrowthOf, Hash, HashConfig, Jsonl, JsonlConfig, Null, NullConfig, Paths,
+    PathsConfig, Plan, PlanConfig, RecordBatch, Renames, RenamesConfig, Repeated, RepeatedConfig,
+    Saved, SavedConfig, Sort, SortConfig, Stat, StatConfig, Summarize, SummaryConfig, register,
 };
 
 fn registry() -> Registry {
@@ -126,6 +127,34 @@ fn end_of_rows<K: Kind>(root: &Path, kind: impl Fn() -> (K, K::Config)) {
     end(&records(root), &kind);
 }
 
+/// Between two neighbours that feed it, each in path order, and one that takes what it sends.
+fn of_two<K: Kind>(left: &str, right: &str, root: &Path, kind: impl Fn() -> (K, K::Config)) {
+    conformance(|trial| {
+        let (kind, config) = kind();
+        let sides = [left, right].map(|side| {
+            let feed = trial.feed(&format!("feed_{side}"), records(root));
+            let sort = SortConfig::default();
+            let sort = trial.builder().stage(&format!("sort_{side}"), Sort, sort);
+            sort.reads(&feed).done()
+        });
+        let subject = trial.builder().stage("subject", kind, config);
+        let subject = subject.reads_on(left, &sides[0]).reads_on(right, &sides[1]);
+        let subject = subject.done();
+        trial.drain::<ErrorRecord>("problems", subject.port("errors"));
+        trial.drain::<RecordBatch>("drain", &subject);
+    });
+}
+
+/// Writes records to a file with a mark.
+fn save(records: &[RecordBatch], file: &str) {
+    let mut builder = Builder::new("test");
+    let source = builder.source("in", Items(records.to_vec())).done();
+    let _ = builder
+        .stage("out", Jsonl, JsonlConfig::new(file))
+        .reads(&source);
+    assert!(builder.build().unwrap().run().outcome.publishes());
+}
+
 /// Puts a kind through the test of conduct, in each form that it has.
 fn try_conduct(kind: &str, root: &Path, output: &str) -> bool {
     match kind {
@@ -207,6 +236,26 @@ fn try_conduct(kind: &str, root: &Path, output: &str) -> bool {
             trial.drain::<RecordBatch>("drain", &subject);
         }),
         "summary" => end_of_rows(root, || (Summarize, SummaryConfig::default())),
+        "saved" => {
+            let file = format!("{output}.saved.jsonl");
+            save(&records(root), &file);
+            conformance(|trial| {
+                let config = SavedConfig {
+                    sorted: false,
+                    ..SavedConfig::new(&file)
+                };
+                let subject = subject(trial, Saved, config, 1, None);
+                trial.drain::<RecordBatch>("drain", &subject);
+            });
+        }
+        "diff" => of_two("old", "new", root, || (Diff, DiffConfig::default())),
+        "plan" => of_two("source", "destination", root, || {
+            (Plan, PlanConfig::default())
+        }),
+        "renames" => {
+            between::<_, RecordBatch, _>(1, &records(root), || (Renames, RenamesConfig::default()));
+        }
+        "growth" => end(&records(root)[..1], || (GrowthOf, GrowthConfig::default())),
         "jsonl" => {
             end_of_rows(root, || (Jsonl, JsonlConfig::new(output)));
             end(&errors(), || (Jsonl, JsonlConfig::new(output)));

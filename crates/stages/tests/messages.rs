@@ -318,10 +318,10 @@ fn sort() {
     error: job.toml:11:25: stages.x.by[2]: unknown value "+size"
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                         ^^^^^^^ did you mean "size"?
-    error: job.toml:11:34: stages.x.by[3]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "depth", found string "name"
+    error: job.toml:11:34: stages.x.by[3]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "differs", "former_size", "former_path", "depth", found string "name"
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                                  ^^^^^^
-    error: job.toml:11:42: stages.x.by[4]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "depth", found string ""
+    error: job.toml:11:42: stages.x.by[4]: expected one of "path", "kind", "mode", "uid", "gid", "size", "allocated", "nlink", "inode", "device", "rdev", "atime", "mtime", "ctime", "btime", "attributes", "mount_id", "target", "change", "remembered", "hash", "differs", "former_size", "former_path", "depth", found string ""
        11 | by = ["-sise", "pathh", "+size", "name", "", 3]
           |                                          ^^
     error: job.toml:11:46: stages.x.by[5]: expected a string, found integer 3
@@ -418,7 +418,7 @@ size = "1MiB"
     error: job.toml:16:14: stages.x.newer_than: expected a point in time such as "30d" (before the run) or "2026-01-31", found integer 7
        16 | newer_than = 7
           |              ^
-    error: job.toml:17:11: stages.x.change[0]: expected one of "new", "changed", "unchanged", "deleted", found string "news"
+    error: job.toml:17:11: stages.x.change[0]: unknown value "news"
        17 | change = ["news"]
           |           ^^^^^^ did you mean "new"?
     error: job.toml:18:10: stages.x.invert: expected true or false, found string "no"
@@ -467,7 +467,7 @@ change = ["new"]
           |              ^^^^^ add "mtime" to the `fields` of the stage of type stat
     error: job.toml:18:10: stages.x.change: the records that come in have no "change"
        18 | change = ["new"]
-          |          ^^^^^^^ put a stage of type cache in between
+          |          ^^^^^^^ put a stage of type cache or diff in between
     4 errors in job.toml
     "#
     );
@@ -576,7 +576,7 @@ fn jsonl() {
           |        ^^^^^^ write the path of a file, or "-" for standard output
     error: job.toml:12:27: stages.x.fields[2]: the records that come in have no "mtime", "target", "change"
        12 | fields = ["path", "size", "mtime", "path", "target", "change"]
-          |                           ^^^^^^^ add "mtime" to the `fields` of the stage of type stat; set `targets = true` on the stage of type stat; put a stage of type cache in between
+          |                           ^^^^^^^ add "mtime" to the `fields` of the stage of type stat; set `targets = true` on the stage of type stat; put a stage of type cache or diff in between
     error: job.toml:12:36: stages.x.fields[3]: "path" is listed twice
        12 | fields = ["path", "size", "mtime", "path", "target", "change"]
           |                                    ^^^^^^
@@ -664,7 +664,7 @@ fn paths() {
           |             ^^^^^^ did you mean "nul"?
     error: job.toml:13:1: stages.x.fields: unknown key "fields"
        13 | fields = ["path"]
-          | ^^^^^^ known keys: path, separator, inputs, threads, capacity, capacity_bytes, accept
+          | ^^^^^^ known keys: path, separator, relative, inputs, threads, capacity, capacity_bytes, accept
     2 errors in job.toml
     "#
     );

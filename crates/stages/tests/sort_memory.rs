@@ -64,6 +64,7 @@ impl Source for Made {
                         change: None,
                         remembered: false,
                         hash: None,
+                        former: statline_stages::Former::default(),
                     });
                 }
                 batch.push_end(DirectoryEnd {

@@ -58,6 +58,7 @@ fn rows(count: usize) -> Vec<RecordBatch> {
             change: None,
             remembered: false,
             hash: None,
+            former: statline_stages::Former::default(),
         });
         if last.len() == 700 {
             batches.push(RecordBatch::default());

@@ -5,14 +5,17 @@
 
 mod cache;
 mod commands;
+mod diff;
 mod endings;
 mod faults;
 mod hangs;
 mod hashes;
 mod hostile;
+mod mutator;
 mod parent;
 mod partial;
 mod pipelines;
+mod plan;
 mod print_job;
 mod scans;
 mod terminal;

@@ -29,7 +29,7 @@ fn rows(home: &Path, file: &str) -> Vec<Value> {
 
 #[test]
 fn every_pipeline_is_run_by_a_test_here() {
-    let tests = include_str!("pipelines.rs");
+    let tests = [include_str!("pipelines.rs"), include_str!("plan.rs")].concat();
     for file in fs::read_dir(pipelines()).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         assert!(tests.contains(&format!("{name:?}")), "{name}");

@@ -15,3 +15,4 @@ mod partial;
 mod publishing;
 mod stopping;
 mod support;
+mod upstream;

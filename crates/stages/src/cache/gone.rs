@@ -57,6 +57,7 @@ impl Gone {
             change: Some(Change::Deleted),
             remembered: false,
             hash: None,
+            former: crate::Former::default(),
         });
         match self.batch.len() {
             BATCH.. => self.flush(out),

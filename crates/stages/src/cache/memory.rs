@@ -554,7 +554,7 @@ mod tests {
                         prop_assert!(before.is_some());
                         prop_assert_ne!(before, Some(&(version, true)), "without need");
                     }
-                    Change::Deleted => prop_assert!(false, "a memory does not tell what is gone"),
+                    other => prop_assert!(false, "{other:?} is no mark of a memory"),
                 }
                 if scan.delivered {
                     let was_old = written < looked_at - 2000;

@@ -40,6 +40,9 @@ pub(super) fn check_signature(signature: &[Field], ports: &mut Declare<'_>) -> V
             Field::Change,
             Field::Remembered,
             Field::Hash,
+            Field::Differs,
+            Field::FormerSize,
+            Field::FormerPath,
             Field::Depth,
         ];
         if tells_nothing.contains(field) {

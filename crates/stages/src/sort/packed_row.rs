@@ -14,7 +14,10 @@ use crate::packed::{
 };
 use crate::record_batch::Note;
 use crate::spill::Entry;
-use crate::{Change, ContentHash, DirectoryEnd, DirectoryStatus, Field, RecordBatch, Row, SortKey};
+use crate::{
+    Change, ContentHash, DirectoryEnd, DirectoryStatus, Field, FieldSet, Former, RecordBatch, Row,
+    SortKey,
+};
 
 /// What an entry has beside metadata, as bits of its first byte.
 const KIND: u8 = 1;
@@ -25,14 +28,12 @@ const HASH: u8 = 1 << 4;
 const IDENTITY: u8 = 1 << 5;
 /// Links lead to the directory, or to some above it.
 const FOLLOWED: u8 = 1 << 6;
+const FORMER: u8 = 1 << 7;
 
-/// Marks by their numbers.
-const CHANGES: [Change; 4] = [
-    Change::New,
-    Change::Changed,
-    Change::Unchanged,
-    Change::Deleted,
-];
+/// What an entry has of the other side of a comparison, as bits of a byte.
+const FORMER_SIZE: u8 = 1;
+const FORMER_PATH: u8 = 1 << 1;
+
 /// The ways in which directories end, by their numbers.
 const STATUSES: [DirectoryStatus; 4] = [
     DirectoryStatus::Complete,
@@ -42,7 +43,7 @@ const STATUSES: [DirectoryStatus; 4] = [
 ];
 
 /// Makes entries of rows.
-pub(super) struct RowPacker<'a> {
+pub(crate) struct RowPacker<'a> {
     /// The last one is the path.
     keys: &'a [SortKey],
     base: &'a Metadata,
@@ -102,7 +103,7 @@ impl<'a> PackedDirectory<'a> {
 }
 
 impl<'a> RowPacker<'a> {
-    pub(super) fn new(keys: &'a [SortKey], base: &'a Metadata) -> RowPacker<'a> {
+    pub(crate) fn new(keys: &'a [SortKey], base: &'a Metadata) -> RowPacker<'a> {
         RowPacker {
             keys,
             base,
@@ -114,7 +115,7 @@ impl<'a> RowPacker<'a> {
     }
 
     /// The entry of a row.
-    pub(super) fn pack(&mut self, row: &Row<'a>) -> Entry<'_> {
+    pub(crate) fn pack(&mut self, row: &Row<'a>) -> Entry<'_> {
         let is_new = self.directory.enter(row.directory);
         self.write_key(row);
         // In path order the first row of a directory is read first, and its node stays while there are others. In another
@@ -163,7 +164,7 @@ impl<'a> RowPacker<'a> {
         }
         if let Some(change) = row.change {
             out[0] |= CHANGE;
-            out.push(number_of(&CHANGES, change));
+            out.push(number_of(&Change::ALL, change));
         }
         if row.remembered {
             out[0] |= REMEMBERED;
@@ -172,9 +173,43 @@ impl<'a> RowPacker<'a> {
             out[0] |= HASH;
             out.extend_from_slice(hash.as_bytes());
         }
+        if row.former != Former::default() {
+            out[0] |= FORMER;
+            push_former(&row.former, out);
+        }
         self.directory.push(identity, self.base, out);
         push_metadata(self.base, metadata, out);
     }
+}
+
+fn push_former(former: &Former<'_>, out: &mut Vec<u8>) {
+    let has = |is: bool, flag| if is { flag } else { 0 };
+    out.push(has(former.size.is_some(), FORMER_SIZE) | has(former.path.is_some(), FORMER_PATH));
+    push_varint(out, former.differs.bits().into());
+    if let Some(size) = former.size {
+        push_varint(out, size);
+    }
+    if let Some(path) = former.path {
+        push_bytes(out, path);
+    }
+}
+
+fn take_former<'b>(bytes: &mut &'b [u8]) -> Option<Former<'b>> {
+    let flags = take_byte(bytes)?;
+    let differs = FieldSet::from_bits(u32::try_from(take_varint(bytes)?).ok()?);
+    let size = match flags & FORMER_SIZE != 0 {
+        true => Some(take_varint(bytes)?),
+        false => None,
+    };
+    let path = match flags & FORMER_PATH != 0 {
+        true => Some(take_bytes(bytes)?),
+        false => None,
+    };
+    Some(Former {
+        differs,
+        size,
+        path,
+    })
 }
 
 /// The number of one of a few values.
@@ -191,7 +226,7 @@ fn take_byte(bytes: &mut &[u8]) -> Option<u8> {
 }
 
 /// Makes rows of entries again, in the order of their keys.
-pub(super) struct RowUnpacker {
+pub(crate) struct RowUnpacker {
     keys: Vec<SortKey>,
     base: Metadata,
     nodes: RebuiltNodes,
@@ -200,7 +235,7 @@ pub(super) struct RowUnpacker {
 }
 
 impl RowUnpacker {
-    pub(super) fn new(keys: &[SortKey], base: Metadata, nodes: RebuiltNodes) -> RowUnpacker {
+    pub(crate) fn new(keys: &[SortKey], base: Metadata, nodes: RebuiltNodes) -> RowUnpacker {
         RowUnpacker {
             keys: keys.to_vec(),
             base,
@@ -210,7 +245,7 @@ impl RowUnpacker {
     }
 
     /// Appends the row of an entry to a batch; `None` if it cannot be one.
-    pub(super) fn unpack(&mut self, entry: Entry<'_>, batch: &mut RecordBatch) -> Option<()> {
+    pub(crate) fn unpack(&mut self, entry: Entry<'_>, batch: &mut RecordBatch) -> Option<()> {
         let (mut path, mut payload) = entry;
         let (last, before) = self.keys.split_last()?;
         for key in before {
@@ -235,7 +270,7 @@ impl RowUnpacker {
             false => None,
         };
         let change = match has(CHANGE) {
-            true => Some(*CHANGES.get(usize::from(take_byte(bytes)?))?),
+            true => Some(*Change::ALL.get(usize::from(take_byte(bytes)?))?),
             false => None,
         };
         let hash = match has(HASH) {
@@ -246,6 +281,10 @@ impl RowUnpacker {
             }
             false => None,
         };
+        let former = match has(FORMER) {
+            true => take_former(bytes)?,
+            false => Former::default(),
+        };
         let node = self.nodes.take(directory, flags, &self.base, bytes)?;
         let metadata = take_metadata(&self.base, bytes)?;
         let kind = kind.or_else(|| metadata.kind());
@@ -254,7 +293,7 @@ impl RowUnpacker {
             change,
             remembered: has(REMEMBERED),
         };
-        batch.push_columns(at, target, note, hash.as_ref());
+        batch.push_columns(at, target, note, hash.as_ref(), &former);
         bytes.is_empty().then_some(())
     }
 }

@@ -16,10 +16,10 @@ use crate::packed::take_varint;
 const MOST_LATELY: usize = 1 << 20;
 
 /// The roots of all rows, by their paths.
-pub(super) type Roots = HashMap<Box<[u8]>, Arc<DirNode>, foldhash::fast::RandomState>;
+pub(crate) type Roots = HashMap<Box<[u8]>, Arc<DirNode>, foldhash::fast::RandomState>;
 
 /// Makes nodes.
-pub(super) struct RebuiltNodes {
+pub(crate) struct RebuiltNodes {
     roots: Roots,
     /// The path of the last directory, and the nodes of it and of all above it, the root first.
     path: Vec<u8>,
@@ -41,7 +41,7 @@ struct Lately {
 
 impl RebuiltNodes {
     /// `in_path_order` says whether directories come in the order of their paths.
-    pub(super) fn new(roots: Roots, in_path_order: bool) -> RebuiltNodes {
+    pub(crate) fn new(roots: Roots, in_path_order: bool) -> RebuiltNodes {
         RebuiltNodes {
             roots,
             path: Vec::new(),

@@ -126,7 +126,7 @@ fn note_earlier(known: &mut Option<Timestamp>, time: Option<Timestamp>) {
 }
 
 /// Keeps the root above a directory: its node knows what it was.
-pub(super) fn note_root(roots: &mut Roots, directory: &Arc<DirNode>) {
+pub(crate) fn note_root(roots: &mut Roots, directory: &Arc<DirNode>) {
     let mut root = directory;
     while let Some(parent) = root.parent() {
         root = parent;

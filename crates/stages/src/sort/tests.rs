@@ -120,6 +120,7 @@ fn batches(entries: &[Entry], arrival: &Arrival) -> Vec<RecordBatch> {
             change: None,
             remembered: false,
             hash: None,
+            former: crate::Former::default(),
         });
         if *cut {
             batches.push(RecordBatch::default());
@@ -307,6 +308,7 @@ fn directory_of(names: usize) -> Vec<RecordBatch> {
             change: None,
             remembered: false,
             hash: None,
+            former: crate::Former::default(),
         });
     }
     vec![batch]
@@ -373,6 +375,7 @@ fn a_chain_of_a_hundred_thousand_directories_is_sorted_without_recursion() {
             change: None,
             remembered: false,
             hash: None,
+            former: crate::Former::default(),
         });
     }
     let order = sort(&[batch], &[SortKey::PATH], &Workers::default());
@@ -391,7 +394,7 @@ fn keys_that_decide_nothing_or_are_not_filled_are_problems() {
             "the records that come in have no \"mtime\", \"change\"",
             Some(
                 "add \"mtime\" to the `fields` of the stage of type stat; \
-                 put a stage of type cache in between",
+                 put a stage of type cache or diff in between",
             ),
         ),
         (&["size", "-size"], "[1]", "\"size\" is listed twice", None),

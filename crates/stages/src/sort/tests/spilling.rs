@@ -6,7 +6,7 @@ use statline_platform::{Identity, Kind as EntryKind, Timestamp};
 
 use super::*;
 use crate::fixtures::{self, time};
-use crate::{Change, ContentHash};
+use crate::{Change, ContentHash, FieldSet, Former};
 
 /// The stage with as little memory as a test wants, and as many threads.
 struct Sorting {
@@ -71,6 +71,7 @@ struct Full {
     change: Option<Change>,
     remembered: bool,
     hash: Option<[u8; 32]>,
+    former: (FieldSet, Option<u64>, Option<Vec<u8>>),
 }
 
 /// Says the same of a directory each time: some bits that depend on its path.
@@ -85,15 +86,16 @@ fn full() -> impl Strategy<Value = Full> {
     let names = prop::collection::vec(component(), 0..4);
     let metadata = prop_oneof![fixtures::metadata(), Just(Metadata::default())];
     let kind = prop::option::of(prop::sample::select(EntryKind::ALL.to_vec()));
-    let target = prop::option::weighted(0.3, prop::collection::vec(any::<u8>(), 1..6));
-    let changes = vec![
-        Change::New,
-        Change::Changed,
-        Change::Unchanged,
-        Change::Deleted,
-    ];
+    let target = prop::option::weighted(0.3, prop::collection::vec(1u8.., 1..6));
+    let changes = Change::ALL.to_vec();
     let change = prop::option::of(prop::sample::select(changes));
     let hash = prop::option::weighted(0.3, any::<[u8; 32]>());
+    let fields = prop::sample::subsequence(Field::ALL.to_vec(), 0..3);
+    let former = (
+        fields.prop_map(|fields| fields.into_iter().collect()),
+        prop::option::weighted(0.3, any::<u64>()),
+        prop::option::weighted(0.3, prop::collection::vec(1u8.., 1..6)),
+    );
     (
         root,
         names,
@@ -103,9 +105,10 @@ fn full() -> impl Strategy<Value = Full> {
         change,
         any::<bool>(),
         hash,
+        former,
     )
         .prop_map(
-            |(root, mut path, metadata, kind, target, change, remembered, hash)| {
+            |(root, mut path, metadata, kind, target, change, remembered, hash, former)| {
                 path.insert(0, root);
                 let above = &path[..path.len().saturating_sub(1).max(1)];
                 let followed = (1..above.len()).filter(|&depth| is_followed(&above[..=depth]));
@@ -120,6 +123,7 @@ fn full() -> impl Strategy<Value = Full> {
                     change,
                     remembered,
                     hash,
+                    former,
                 }
             },
         )
@@ -169,6 +173,11 @@ fn push(row: &Full, batch: &mut RecordBatch) {
         change: row.change,
         remembered: row.remembered,
         hash: row.hash.map(ContentHash::from).as_ref(),
+        former: Former {
+            differs: row.former.0,
+            size: row.former.1,
+            path: row.former.2.as_deref(),
+        },
     });
 }
 
@@ -188,6 +197,11 @@ fn read_full(row: &Row<'_>) -> Full {
         change: row.change,
         remembered: row.remembered,
         hash: row.hash.map(|hash| *hash.as_bytes()),
+        former: (
+            row.former.differs,
+            row.former.size,
+            row.former.path.map(<[u8]>::to_vec),
+        ),
     }
 }
 
@@ -196,7 +210,7 @@ fn read_fulls(batches: &[RecordBatch]) -> Vec<Full> {
     rows.map(|row| read_full(&row)).collect()
 }
 
-const ORDERS: [&[&str]; 8] = [
+const ORDERS: [&[&str]; 9] = [
     &["path"],
     &["-path"],
     &["-size", "path"],
@@ -205,6 +219,7 @@ const ORDERS: [&[&str]; 8] = [
     &["-target", "remembered", "inode"],
     &["change", "-kind", "depth"],
     &["-mode"],
+    &["-former_path", "differs", "former_size"],
 ];
 
 proptest! {
@@ -286,6 +301,7 @@ fn many(rows: usize) -> Vec<RecordBatch> {
                 change: None,
                 remembered: false,
                 hash: None,
+                former: crate::Former::default(),
             });
             if scattered.is_multiple_of(2) {
                 batch.push_end(DirectoryEnd {
