@@ -25,7 +25,7 @@ pub(super) const WORTH_THREADS: usize = 1 << 14;
 pub(super) const SLACK: usize = 8 * BATCH;
 
 /// The parts that the limit of memory is cut into: one of so many is for the ends of directories.
-const ENDS_PART: usize = 8;
+const ENDS_PART: usize = 16;
 /// What the batches and blocks that are made at once take, if there is so much.
 const MOST_IN_HAND: usize = 2 << 20;
 
@@ -118,8 +118,19 @@ impl Sorter {
         }
     }
 
+    /// Whether a batch more would be too much, also without the memory that is kept for the next one.
     fn is_full_with(&mut self, batch: &RecordBatch) -> bool {
-        self.gathered.rows > 0 && self.gathered.bytes_with(batch, &self.keys) > self.room
+        let Sorter {
+            gathered,
+            keys,
+            room,
+            ..
+        } = self;
+        let mut is_full = gathered.rows > 0 && gathered.bytes_with(batch, keys) > *room;
+        if is_full && gathered.give_spare_back() {
+            is_full = gathered.bytes_with(batch, keys) > *room;
+        }
+        is_full
     }
 
     /// Keeps no more of the gathered rows than are wanted, if there is a limit.
@@ -160,7 +171,9 @@ impl Sorter {
             Some(spilled) => spilled,
             none => none.insert(Spilled::new(self.options.clone(), &batches)?),
         };
-        spilled.write(&batches, &order, &self.keys, &self.workers)
+        spilled.write(&batches, &order, &self.keys, &self.workers)?;
+        self.gathered.begin_again(batches);
+        Ok(())
     }
 
     /// Sends all rows that are wanted, in order.
