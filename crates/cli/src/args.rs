@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Doctor(DoctorArguments),
     Report(ReportArguments),
     Verify(VerifyArguments),
+    Cache(CacheArguments),
+    Explain(ExplainArguments),
     Completions(CompletionsArguments),
     Man(ManArguments),
 }
@@ -345,6 +347,61 @@ pub(crate) struct VerifyArguments {
     /// The outputs, not their marks.
     #[arg(value_name = "FILE", required = true, value_hint = ValueHint::FilePath)]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// Look into the file in which a cache remembers, check it, or make it smaller.
+///
+/// That is the `path` of a stage of type cache. No run may use it meanwhile. The status is 1 if there is no such file, or
+/// if it is not sound.
+#[derive(Args, Debug)]
+pub(crate) struct CacheArguments {
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Tell what is in it: roots, directories, entries, the last run that wrote to it.
+    Info {
+        /// The file.
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+
+        /// How to print it.
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: TextFormat,
+    },
+    /// Read all of it: every checksum and every value. The status is 0 if it is sound, 1 if not.
+    Verify {
+        /// The file.
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Give back the space that it does not need.
+    Compact {
+        /// The file.
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+/// Tell why an entry is marked as new, changed or unchanged, or is looked at again.
+///
+/// It shows what the job's cache remembers of the entry beside what the entry is now, and which pattern leaves it out. It
+/// alters nothing. The status is 0 if there is an answer, 1 if the cache cannot be read, 2 if the job has no cache in a
+/// file or no root above PATH.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArguments {
+    /// The job; `-` is standard input.
+    #[arg(value_name = "JOB.toml", value_hint = ValueHint::FilePath)]
+    pub(crate) job: PathBuf,
+
+    /// The entry.
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) path: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) set: SetArguments,
 }
 
 /// Print a script that completes statline's arguments in a shell.

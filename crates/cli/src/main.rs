@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod cache;
 mod describe;
 mod doctor;
 mod escape;
 mod exit;
+mod explain;
+mod findings;
 mod generate;
 mod graph;
 mod human;
@@ -59,7 +62,11 @@ fn main() {
 fn may_get_stuck(command: &Command) -> bool {
     match command {
         Command::Scan(arguments) => !arguments.print_job,
-        Command::Run(_) | Command::Doctor(_) | Command::Verify(_) => true,
+        Command::Run(_)
+        | Command::Doctor(_)
+        | Command::Verify(_)
+        | Command::Cache(_)
+        | Command::Explain(_) => true,
         Command::Validate(_)
         | Command::Graph(_)
         | Command::List(_)
@@ -81,6 +88,8 @@ fn work(command: &Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Doctor(arguments) => doctor::doctor(arguments, terminal),
         Command::Report(arguments) => report::report(arguments, terminal),
         Command::Verify(arguments) => verify::verify(arguments, terminal),
+        Command::Cache(arguments) => cache::cache(&arguments.command, terminal),
+        Command::Explain(arguments) => explain::explain(arguments, terminal),
         Command::Completions(arguments) => generate::completions(arguments, terminal),
         Command::Man(arguments) => generate::man(arguments, terminal),
     }

@@ -113,7 +113,9 @@ fn only_sums_up(report: &RunReport) -> bool {
 pub(crate) fn tell(report: &RunReport, told: &Telling, terminal: Terminal) {
     let palette = terminal.error_palette();
     let text = match report.outcome.publishes() {
-        true if told.quiet >= 2 => verdict::unreadable(report, told, palette),
+        true if told.quiet >= 2 => {
+            verdict::warnings(report, palette) + &verdict::unreadable(report, told, palette)
+        }
         true => verdict::account(report, told, palette),
         false => verdict::failure(report, told, palette),
     };

@@ -4,9 +4,10 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use statline_pipeline::{ErrorCount, Outcome, RunReport, StageReport};
-use statline_stages::{OUTPUT_FACT, Summary, WrittenOutput};
+use statline_stages::{OUTPUT_FACT, STORE_PUT_ASIDE_FACT, Summary, WrittenOutput};
 
 use crate::escape::{escaped_message, escaped_path};
+use crate::findings;
 use crate::human;
 use crate::run::Telling;
 use crate::stalls;
@@ -17,13 +18,29 @@ use crate::totals;
 /// The kind of stage whose result is totals.
 pub(crate) const SUMMARY: &str = "summary";
 
+/// What a person should know, whatever else came of a run: a cache that was of no use.
+pub(crate) fn warnings(report: &RunReport, palette: Palette) -> String {
+    let Palette { warning, reset, .. } = palette;
+    let mut out = String::new();
+    for stage in &report.stages {
+        let fact = stage.facts.get(STORE_PUT_ASIDE_FACT);
+        if let Some(what) = fact.and_then(|fact| fact.as_str()) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(out, "{warning}warning{reset}: {}", escaped_message(what));
+        }
+    }
+    out
+}
+
 /// All that is told of a run that finished.
 pub(crate) fn account(report: &RunReport, told: &Telling, palette: Palette) -> String {
-    let mut out = headline(report, told, palette);
+    let mut out = warnings(report, palette);
+    out.push_str(&headline(report, told, palette));
     let summaries: Vec<Summary> = report.stages.iter().filter_map(summary).collect();
     for summary in &summaries {
         out.push_str(&totals::lines(summary, report.error_count(), told.units));
     }
+    out.push_str(&findings::lines(report, told.units));
     out.push_str(&left_out(report, told));
     out.push_str(&unreadable(report, told, palette));
     out.push_str(&stalls::lines(report, palette));
@@ -66,6 +83,7 @@ pub(crate) fn failure(report: &RunReport, told: &Telling, palette: Palette) -> S
         ),
         _ => format!("{error}error{reset}: {}\n", escaped_message(cause)),
     };
+    out.push_str(&warnings(report, palette));
     out.push_str(&stalls::lines(report, palette));
     for output in kept {
         // Writing to a string cannot fail.

@@ -157,6 +157,13 @@ impl Job {
         stages.map(|stage| (stage.name.as_str(), stage.kind.as_str()))
     }
 
+    /// The options of a stage as they are in force, defaults included; `None` if there is no such stage, or if they cannot
+    /// be written as JSON.
+    pub fn options(&self, stage: &str) -> Option<&serde_json::Value> {
+        let mut stages = self.graph.stages.iter();
+        stages.find(|known| known.name == stage)?.options.as_ref()
+    }
+
     /// What all channels of the job hold at the most, in bytes, but for single messages larger than a whole channel.
     /// In a job from a text it is no more than 1 GiB.
     pub fn queue_bytes(&self) -> u64 {

@@ -107,13 +107,20 @@ pub trait Backend: Send + Sync + Debug {
     /// before then.
     fn read_link(&self, directory: &Handle, name: Name<'_>, out: &mut Vec<u8>) -> io::Result<()>;
 
-    /// Opens the regular file `name` for reading. Never follows a symbolic link, never waits for a
-    /// pipe's other end, and leaves the access time alone where the system lets it.
+    /// Opens the regular file `name` for reading. Never waits for a pipe's other end, and leaves the
+    /// access time alone where the system lets it. Without `follow` a symbolic link is refused
+    /// (`ELOOP`).
     ///
     /// # Errors
     /// [`Fault::NotRegular`](crate::Fault) if the entry is no regular file, and whatever the system
     /// says.
-    fn open_file(&self, directory: &Handle, name: Name<'_>) -> io::Result<File>;
+    fn open_file(&self, directory: &Handle, name: Name<'_>, follow: bool) -> io::Result<File>;
+
+    /// The metadata of an open file. Only those of `fields` are filled that `stat(2)` has.
+    ///
+    /// # Errors
+    /// Whatever the system says, which only network file systems come to.
+    fn stat_file(&self, file: &File, fields: Fields) -> io::Result<Metadata>;
 }
 
 /// Which backend a user wants.

@@ -39,11 +39,14 @@ pub enum Fault {
     /// A directory that is one of those above it.
     #[error("the directory is one of those above it")]
     Loop,
+    /// A file to be read is not the one that was looked at, or was written to since, or while it was read.
+    #[error("the file was replaced or written to since it was looked at")]
+    ContentChanged,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 9] = [
+    pub const ALL: [Fault; 10] = [
         Fault::Replaced,
         Fault::Cancelled,
         Fault::NotRegular,
@@ -53,6 +56,7 @@ impl Fault {
         Fault::Stalled,
         Fault::KindChanged,
         Fault::Loop,
+        Fault::ContentChanged,
     ];
 
     /// A symbolic name in the manner of `errno`: `"REPLACED"`.
@@ -68,6 +72,7 @@ impl Fault {
             Fault::Stalled => "STALLED",
             Fault::KindChanged => "KIND_CHANGED",
             Fault::Loop => "LOOP",
+            Fault::ContentChanged => "CONTENT_CHANGED",
         }
     }
 
@@ -84,7 +89,9 @@ impl From<Fault> for io::Error {
             Fault::Replaced => io::ErrorKind::StaleNetworkFileHandle,
             Fault::Cancelled => io::ErrorKind::Interrupted,
             Fault::NotRegular => io::ErrorKind::InvalidInput,
-            Fault::ReaddirLoop | Fault::Malformed => io::ErrorKind::InvalidData,
+            Fault::ReaddirLoop | Fault::Malformed | Fault::ContentChanged => {
+                io::ErrorKind::InvalidData
+            }
             Fault::Stalled => io::ErrorKind::TimedOut,
             Fault::KindChanged => io::ErrorKind::NotADirectory,
             Fault::Loop | Fault::TooManyEntries => io::ErrorKind::Other,

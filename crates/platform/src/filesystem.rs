@@ -50,6 +50,10 @@ pub struct Profile {
     pub pseudo: bool,
     /// Whether a call may cross a network, or wait for a daemon that does.
     pub network: bool,
+    /// Whether the system dates each change of a file when it comes, so that a file with the same
+    /// times has the same contents. Not where images are dated by whoever made them, to the same
+    /// second as a rule, nor where there is no time of change.
+    pub dates_changes: bool,
 }
 
 const LOCAL: Profile = Profile {
@@ -59,6 +63,7 @@ const LOCAL: Profile = Profile {
     interleave: false,
     pseudo: false,
     network: false,
+    dates_changes: true,
 };
 
 /// Tree order of names differs from the order of inodes on the disk.
@@ -72,6 +77,21 @@ const PSEUDO: Profile = Profile {
     stat_threads: Concurrency::Fixed(1),
     chunk: 64,
     pseudo: true,
+    dates_changes: false,
+    ..LOCAL
+};
+
+/// Made once, and dated as its maker likes.
+const IMAGE: Profile = Profile {
+    inode_order: true,
+    dates_changes: false,
+    ..LOCAL
+};
+
+/// No time of change, and dates to two seconds.
+const FAT: Profile = Profile {
+    stat_threads: Concurrency::Fixed(2),
+    dates_changes: false,
     ..LOCAL
 };
 
@@ -181,13 +201,15 @@ filesystems! {
     /// BeeGFS.
     BeeGfs "beegfs" [0x1983_0326] [] Profile { stat_threads: EIGHT_TO_SIXTEEN, chunk: 128, ..INTERLEAVED };
     /// EROFS. Inodes are in compressed tables.
-    Erofs "erofs" [0xE0F5_E1E2] [] Profile { inode_order: true, ..LOCAL };
+    Erofs "erofs" [0xE0F5_E1E2] [] IMAGE;
     /// SquashFS. Inodes are in compressed tables.
-    Squashfs "squashfs" [0x7371_7368] [] Profile { inode_order: true, ..LOCAL };
+    Squashfs "squashfs" [0x7371_7368] [] IMAGE;
     /// exFAT. Attributes are in the directory.
-    Exfat "exfat" [0x2011_BAB0] ["exfat"] Profile { stat_threads: Concurrency::Fixed(2), ..LOCAL };
+    Exfat "exfat" [0x2011_BAB0] ["exfat"] FAT;
     /// FAT. Attributes are in the directory.
-    Vfat "vfat" [0x4D44] ["msdosfs" "msdos"] Profile { stat_threads: Concurrency::Fixed(2), ..LOCAL };
+    Vfat "vfat" [0x4D44] ["msdosfs" "msdos"] FAT;
+    /// ISO 9660, of optical discs.
+    Iso9660 "iso9660" [0x9660] ["cd9660"] IMAGE;
     /// APFS.
     Apfs "apfs" [] ["apfs"] LOCAL;
     /// HFS+.

@@ -7,6 +7,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 #[cfg(not(target_os = "linux"))]
@@ -192,7 +193,11 @@ impl Backend for Fstatat {
         relative::read_link(directory, name, out)
     }
 
-    fn open_file(&self, directory: &Handle, name: Name<'_>) -> io::Result<File> {
-        relative::open_file(directory, name)
+    fn open_file(&self, directory: &Handle, name: Name<'_>, follow: bool) -> io::Result<File> {
+        relative::open_file(directory, name, follow)
+    }
+
+    fn stat_file(&self, file: &File, fields: Fields) -> io::Result<Metadata> {
+        stat_at(file.as_raw_fd(), c"", fields, false)
     }
 }

@@ -31,22 +31,25 @@ pub(crate) fn open_root(path: &Path) -> io::Result<Handle> {
 /// A symbolic link gives `ENOTDIR` on Linux (`ELOOP` or `EMLINK` elsewhere) unless `follow`; so
 /// does a FIFO, without waiting for a writer, because of `O_DIRECTORY`.
 pub(crate) fn open_child(parent: &Handle, name: Name<'_>, follow: bool) -> io::Result<Handle> {
-    let nofollow = if follow { 0 } else { libc::O_NOFOLLOW };
-    let flags = libc::O_RDONLY | libc::O_DIRECTORY | nofollow;
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | nofollow_unless(follow);
     open(parent.raw(), name.as_c_str(), flags).map(Handle::from)
 }
 
 /// Opens a regular file for reading.
-pub(crate) fn open_file(directory: &Handle, name: Name<'_>) -> io::Result<File> {
+pub(crate) fn open_file(directory: &Handle, name: Name<'_>, follow: bool) -> io::Result<File> {
     // Without O_NONBLOCK a FIFO put in the file's place would hold the thread until somebody
     // writes.
-    let flags = libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let flags = libc::O_RDONLY | nofollow_unless(follow) | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::from(open_quietly(directory.raw(), name.as_c_str(), flags)?);
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
         Err(Fault::NotRegular.into())
     }
+}
+
+fn nofollow_unless(follow: bool) -> i32 {
+    if follow { 0 } else { libc::O_NOFOLLOW }
 }
 
 /// Opens without changing the access time if the file is the caller's own: others' files refuse

@@ -8,6 +8,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem::{MaybeUninit, offset_of};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -253,8 +254,12 @@ impl Backend for Statx {
         relative::read_link(directory, name, out)
     }
 
-    fn open_file(&self, directory: &Handle, name: Name<'_>) -> io::Result<File> {
-        relative::open_file(directory, name)
+    fn open_file(&self, directory: &Handle, name: Name<'_>, follow: bool) -> io::Result<File> {
+        relative::open_file(directory, name, follow)
+    }
+
+    fn stat_file(&self, file: &File, fields: Fields) -> io::Result<Metadata> {
+        fstatat::stat_at(file.as_raw_fd(), c"", fields, false)
     }
 }
 

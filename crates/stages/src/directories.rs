@@ -19,8 +19,12 @@ pub(crate) struct Directories {
     threads: AtomicUsize,
     /// How many stages list.
     listers: AtomicUsize,
+    /// Whether some stage follows symbolic links.
+    follows_links: AtomicBool,
     /// What each stage that fetches metadata asks for.
     wishes: Mutex<Vec<Wish>>,
+    /// Whether some stage does not want metadata of everything that is listed.
+    picks: AtomicBool,
     /// How many calls were given up and have not come back, by what they show to hang.
     stuck: Mutex<HashMap<Place, usize>>,
     /// Whether any call was ever given up; as a rule there is nothing to look up.
@@ -52,21 +56,35 @@ impl Directories {
         stage: &Opening<'_>,
         backend: &Arc<dyn Backend>,
     ) -> Result<Arc<Directories>, StageError> {
-        stage.resource(|| {
-            Ok(Directories {
-                handles: Handles::new(Arc::clone(backend), default_budget()),
-                threads: AtomicUsize::new(cores()),
-                listers: AtomicUsize::new(0),
-                wishes: Mutex::default(),
-                stuck: Mutex::default(),
-                any_stuck: AtomicBool::new(false),
-            })
-        })
+        stage.resource(|| Ok(Directories::new(backend)))
+    }
+
+    pub(crate) fn new(backend: &Arc<dyn Backend>) -> Directories {
+        Directories {
+            handles: Handles::new(Arc::clone(backend), default_budget()),
+            threads: AtomicUsize::new(cores()),
+            listers: AtomicUsize::new(0),
+            follows_links: AtomicBool::new(false),
+            wishes: Mutex::default(),
+            picks: AtomicBool::new(false),
+            stuck: Mutex::default(),
+            any_stuck: AtomicBool::new(false),
+        }
     }
 
     /// Notes that one more stage lists. Called while the stage opens.
     pub(crate) fn note_lister(&self) {
         self.listers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that names may be links that stand for what they lead to. Called while the stage opens.
+    pub(crate) fn note_followed_links(&self) {
+        self.follows_links.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether names may be links that stand for what they lead to. Known when all stages are open.
+    pub(crate) fn follows_links(&self) -> bool {
+        self.follows_links.load(Ordering::Relaxed)
     }
 
     /// Notes what a stage will ask for. Called while the stage opens.
@@ -77,9 +95,18 @@ impl Directories {
             .push(wish);
     }
 
+    /// Notes that a stage asks only for some of what is listed: then nothing is fetched before it was asked. Called while
+    /// the stage opens.
+    pub(crate) fn note_picking(&self) {
+        self.picks.store(true, Ordering::Relaxed);
+    }
+
     /// What the only stage that fetches metadata asks for, if there is one and one that lists: then
     /// everything that is listed is for it. Known when all stages are open.
     pub(crate) fn only_wish(&self) -> Option<Wish> {
+        if self.picks.load(Ordering::Relaxed) {
+            return None;
+        }
         match &self.wishes.lock().unwrap_or_else(PoisonError::into_inner)[..] {
             // The kind alone mostly comes with the name, without a call.
             [wish] if wish.fields != Fields::KIND && self.listers.load(Ordering::Relaxed) == 1 => {

@@ -33,7 +33,8 @@ pub enum DirectoryStatus {
 pub struct DirectoryEnd {
     /// The directory.
     pub directory: Arc<DirNode>,
-    /// How many of its entries were sent, excluded ones left out.
+    /// How many entries it has: those that were sent, and those with an error record in place of a row. What is left out
+    /// by pattern, and what vanished, does not count; nor do records of what was deleted, which a cache adds.
     pub entries: u64,
     /// How many of these are directories, as far as the directory told their kinds.
     pub directories: u64,

@@ -20,6 +20,7 @@ use crate::directories::{BackendSetting, Directories, backend};
 use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::Frontier;
+use crate::left_out::LeftOut;
 use crate::opened_roots::Roots;
 use crate::roots::{ROOTS, RootPath};
 
@@ -129,15 +130,23 @@ impl Kind for Enumerate {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
         directories.note_lister();
+        if config.follow_symlinks {
+            directories.note_followed_links();
+        }
         let roots = Roots::open(&config, &directories, stage)?;
         let named: Vec<RootPath> = config.roots.iter().map(RootPath::absolute).collect();
         stage.context().set_fact(ROOTS, &named)?;
+        let excludes = Arc::new(Excludes::compile(&config.exclude, |_, _| {}));
+        let left_out = LeftOut::of_run(stage)?;
+        for root in &roots.directories {
+            left_out.note(root.root_path(), &excludes);
+        }
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,
         };
         let shared = Arc::new(Scan {
-            excludes: Excludes::compile(&config.exclude, |_, _| {}),
+            excludes,
             excluded: stage.context().counter("excluded"),
             skipped: stage.context().counter("skipped_directories"),
             fetched: stage.context().counter("fetched_ahead"),
@@ -164,7 +173,7 @@ impl Kind for Enumerate {
 /// What all workers of the stage share.
 pub(crate) struct Scan {
     pub(crate) config: EnumerateConfig,
-    pub(crate) excludes: Excludes,
+    pub(crate) excludes: Arc<Excludes>,
     /// Entries that a pattern left out.
     pub(crate) excluded: Counter,
     /// Directories that were not entered.

@@ -49,12 +49,13 @@ pub(crate) fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// Makes small numbers of those near zero, on either side.
-fn zigzag(number: i64) -> u64 {
+/// Makes small numbers of those near zero, on either side, for [`push_varint`].
+pub(crate) fn zigzag(number: i64) -> u64 {
     (number << 1 ^ number >> 63).cast_unsigned()
 }
 
-fn unzigzag(number: u64) -> i64 {
+/// The number that [`zigzag`] made another of.
+pub(crate) fn unzigzag(number: u64) -> i64 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
@@ -131,6 +132,16 @@ impl Packed for Timestamp {
             nanoseconds,
         })
     }
+}
+
+/// Appends a point in time.
+pub(crate) fn push_time(out: &mut Vec<u8>, time: Timestamp) {
+    time.push(out);
+}
+
+/// Takes a point in time off the front.
+pub(crate) fn take_time(bytes: &mut &[u8]) -> Option<Timestamp> {
+    Timestamp::take(bytes)
 }
 
 /// Goes through the fields of metadata in the order of their bits.

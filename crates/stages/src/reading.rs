@@ -497,6 +497,8 @@ impl Reading {
             worker.scan.vanished.add(1);
             return Ok(());
         }
+        // It is there, so whoever counts what came of the directory must not take it for gone.
+        self.sent.entries += 1;
         worker.report("stat", self.path_of(entry), error)
     }
 

@@ -30,7 +30,7 @@ pub enum Change {
     Changed,
     /// It was there and is the same.
     Unchanged,
-    /// It was there and is gone: the record tells what it was.
+    /// It was there and is gone: the record tells what it was. Whoever counts what there is does not count it.
     Deleted,
 }
 

@@ -2,7 +2,9 @@
 
 use statline_pipeline::Registry;
 
-use crate::{Batch, Cache, Csv, Enumerate, Filter, Jsonl, Null, Paths, Sort, Stat, Summarize};
+use crate::{
+    Batch, Cache, Csv, Enumerate, Filter, Hash, Jsonl, Null, Paths, Repeated, Sort, Stat, Summarize,
+};
 
 /// Registers every kind of this crate.
 ///
@@ -15,6 +17,8 @@ pub fn register(registry: &mut Registry) {
     registry.register("cache", Cache::default());
     registry.register("sort", Sort);
     registry.register("filter", Filter);
+    registry.register("hash", Hash);
+    registry.register("repeated", Repeated);
     registry.register("summary", Summarize);
     registry.register("jsonl", Jsonl);
     registry.register("csv", Csv);

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -13,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Context, Counter, DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort, Kind,
-    Opening, Order, Outlet, OutputPort, Properties, Pulse, Scope, StageError, Stop, ThreadSetting,
-    Threading, Watch, Watched,
+    Opening, Order, Outlet, OutputPort, Period, Properties, Pulse, Scope, StageError, Stop,
+    ThreadSetting, Threading, Watch, Watched,
 };
 use statline_platform::{
     Backend, DirNode, Fault, Fields, Filesystem, Kind as EntryKind, Metadata, Name, Pinned,
@@ -23,9 +24,12 @@ use statline_platform::{
 
 use crate::directories::{BackendSetting, Directories, Errand, Wish, backend};
 use crate::error_codes;
+use crate::field::Field;
 use crate::fields::StatFields;
 use crate::links::leads_nowhere;
+use crate::recall::{Recall, Recaller};
 use crate::stale::{STALE_REPETITIONS, is_stale};
+use crate::store::Store;
 use crate::{EntryBatch, RecordBatch};
 
 /// Options of `stat`.
@@ -38,6 +42,14 @@ pub struct StatConfig {
     pub targets: bool,
     /// The system calls to use.
     pub backend: BackendSetting,
+    /// How old metadata may be, such as "1h", that an earlier run saw and that stand for a look; needs `cache`.
+    ///
+    /// It saves calls on slow mounts. Names are always listed. What is taken from memory has the field `remembered`,
+    /// does not grow younger by it, and is looked at again when it is older than this, when its times were too fresh to
+    /// trust, when something asked for is missing, or when the listing shows another kind or inode.
+    pub max_age: Option<Period>,
+    /// The file in which a stage of type cache remembers, its `path`; roots have the ids that it gives them.
+    pub cache: Option<PathBuf>,
 }
 
 /// The kind `stat`.
@@ -65,6 +77,8 @@ impl Kind for Stat {
         if let Some(config) = config {
             fields.extend(config.fields.to_fields().names().map(str::to_owned));
             fields.extend(config.targets.then(|| "target".to_owned()));
+            fields.extend((config.max_age.is_some()).then(|| Field::Remembered.to_string()));
+            check_memory(config, ports);
         }
         (
             ports.input(DEFAULT_INPUT),
@@ -80,16 +94,28 @@ impl Kind for Stat {
     ) -> Result<(), StageError> {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
-        directories.note_wish(Wish {
-            fields: config.fields.to_fields(),
-            backend: Arc::clone(&backend),
-        });
+        let fields = config.fields.to_fields();
+        let recall = match (config.max_age, &config.cache) {
+            (Some(max_age), Some(cache)) => {
+                directories.note_picking();
+                let remembered = stage.context().counter("remembered");
+                let store = Store::of_run(stage, cache)?;
+                Some(Recall::new(store, max_age.duration(), fields, remembered))
+            }
+            _ => {
+                directories.note_wish(Wish {
+                    fields,
+                    backend: Arc::clone(&backend),
+                });
+                None
+            }
+        };
         let threads = match stage.threads() {
             ThreadSetting::Auto => directories.threads(),
             ThreadSetting::Count(count) => count,
         };
         let shared = Arc::new(Fetching {
-            fields: config.fields.to_fields(),
+            fields,
             targets: config.targets,
             vanished: stage.context().counter("vanished"),
             context: stage.context().clone(),
@@ -104,6 +130,7 @@ impl Kind for Stat {
                     errand: Errand::new(&shared.directories),
                     shared: Arc::clone(&shared),
                     inode_order: HashMap::new(),
+                    recaller: recall.as_ref().map(Recall::worker),
                     work: None,
                     spare: Vec::new(),
                 })
@@ -111,6 +138,24 @@ impl Kind for Stat {
         }
         Ok(())
     }
+}
+
+/// Reports options that need each other.
+fn check_memory(config: &StatConfig, ports: &mut Declare<'_>) {
+    let (option, message, help) = match (config.max_age, &config.cache) {
+        (Some(_), None) => (
+            "max_age",
+            "nothing is remembered without a cache",
+            "add the `path` of the stage of type cache, as `cache`",
+        ),
+        (None, Some(_)) => (
+            "cache",
+            "nothing is taken from the cache",
+            "say how old it may be, as in max_age = \"1h\", or take `cache` out",
+        ),
+        _ => return,
+    };
+    ports.problem(option, message, Some(help.to_owned()));
 }
 
 /// What all workers of the stage share.
@@ -131,6 +176,8 @@ struct StatWorker {
     errand: Arc<Errand>,
     /// Whether a device likes to be asked in the order of inode numbers.
     inode_order: HashMap<u64, bool>,
+    /// Where metadata may be remembered from earlier runs.
+    recaller: Option<Recaller>,
     /// The batch at hand.
     work: Option<Work>,
     /// Memory for the entries of a group in the order in which they are asked for.
@@ -142,6 +189,8 @@ struct Work {
     batch: Arc<EntryBatch>,
     /// One for each entry; without fields where nothing is known yet. Away while a group is asked for.
     metadata: Vec<Metadata>,
+    /// Whether each entry was taken from memory; empty if none was.
+    remembered: Vec<bool>,
     /// Entries that have no record: vanished, or with an error record.
     failed: Vec<u32>,
     /// Groups in which an entry hung; a second one is not waited for.
@@ -211,6 +260,7 @@ impl Work {
         Work {
             metadata: batch.take_metadata(),
             batch: Arc::new(batch),
+            remembered: Vec::new(),
             failed: Vec::new(),
             hung: Vec::new(),
             asking: Asking {
@@ -226,6 +276,13 @@ impl Work {
     /// Accounts for what hangs. What was fetched with it is lost and fetched again.
     fn resume(mut self, worker: &mut Watch<StatWorker>) -> Result<Work, StageError> {
         self.metadata.resize(self.batch.len(), Metadata::default());
+        if self
+            .metadata
+            .iter()
+            .all(|metadata| metadata.fields().is_empty())
+        {
+            self.remembered.clear();
+        }
         if let Some(done) = self.lost.take() {
             let Asking {
                 operation,
@@ -287,6 +344,10 @@ impl Work {
             let directory = Arc::clone(directory);
             let mut order = std::mem::take(&mut worker.spare);
             order.clear();
+            if let Some(recaller) = &mut worker.recaller {
+                let (metadata, remembered) = (&mut self.metadata, &mut self.remembered);
+                recaller.recall(&self.batch, &directory, start..end, metadata, remembered)?;
+            }
             for entry in start..end {
                 if !self.is_known(&worker.shared, entry) {
                     order.push(entry as u32);
@@ -523,6 +584,9 @@ impl Work {
         let mut records = RecordBatch::new(batch, self.metadata);
         if let Some(targets) = &targets {
             records.set_targets((0..count as u32).map(|entry| targets.of(entry)));
+        }
+        if !self.remembered.is_empty() {
+            records.set_remembered(&self.remembered);
         }
         if !self.failed.is_empty() {
             self.failed.sort_unstable();

@@ -19,7 +19,7 @@ use crate::largest::Largest;
 use crate::row_input::RowInput;
 use crate::run_start::run_start;
 use crate::summary_groups::{Breakdown, GroupBy, Groups};
-use crate::{Row, Rows};
+use crate::{Change, Row, Rows};
 
 /// The version of the form of [`Summary`]. It changes when a field changes its meaning or goes; new fields do not
 /// change it.
@@ -34,7 +34,7 @@ const MOST_LARGEST: usize = 1000;
 pub struct SummaryConfig {
     /// How many of the largest files to list, 1000 at the most.
     ///
-    /// Of a file with several names only the name that came first is listed.
+    /// A file with several names is listed once, under the name that is first in path order.
     #[serde(deserialize_with = "largest")]
     #[schemars(range(max = 1000))]
     pub largest: usize,
@@ -127,7 +127,9 @@ impl<B: Rows> Sink for SummarySink<B> {
     type In = B;
 
     fn write(&mut self, batch: B, _: &Errors) -> Result<(), StageError> {
-        for row in batch.rows() {
+        // What is gone takes no space.
+        let there = |row: &Row<'_>| row.change != Some(Change::Deleted);
+        for row in batch.rows().filter(there) {
             self.tally.add(&row);
         }
         Ok(())
@@ -175,7 +177,7 @@ pub struct Summary {
     /// The newest one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub newest_mtime: Option<SummaryTime>,
-    /// The largest regular files, the largest first, by size and then by path.
+    /// The largest regular files, the largest first, and files of one size in path order.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub largest: Vec<LargeFile>,
     /// The totals by extension, owner, age or size, as asked for.
@@ -281,10 +283,7 @@ impl Tally {
             let (oldest, newest) = self.times.unwrap_or((time, time));
             self.times = Some((oldest.min(time), newest.max(time)));
         }
-        if is_file
-            && is_first
-            && let (Some(largest), Some(size)) = (&mut self.largest, size)
-        {
+        if is_file && let (Some(largest), Some(size)) = (&mut self.largest, size) {
             largest.add(size, row);
         }
         for groups in &mut self.groups {
@@ -367,6 +366,15 @@ mod tests {
         metadata
     }
 
+    #[test]
+    fn what_was_deleted_is_not_there() {
+        let file = of_kind(EntryKind::File, 100, 4096);
+        let mut batch = batch(&[("a", file.clone()), ("b", file)]);
+        batch.set_changes(&[Change::Deleted, Change::Changed]);
+        let summary = summarize(vec![batch], SummaryConfig::default());
+        assert_eq!((summary.entries, summary.apparent_bytes), (1, Some(100)));
+    }
+
     fn link(inode: u64, nlink: u64) -> Metadata {
         let mut metadata = of_kind(EntryKind::File, 10, 4096);
         metadata
@@ -422,7 +430,9 @@ mod tests {
                 assert_eq!(summary.hard_links, Some(3));
                 assert_eq!(summary.apparent_bytes, Some(40));
                 assert_eq!(summary.allocated_bytes, Some(4 * 4096));
-                assert_eq!(summary.largest.len(), 4);
+                let largest = summary.largest.iter().map(|file| file.path.as_deref());
+                let first_names = ["r/d/a", "r/d/b", "r/d/d", "r/d/outside"];
+                assert!(largest.eq(first_names.map(Some)), "{:?}", summary.largest);
                 let share = summary.breakdowns[0].groups[0].share;
                 assert_eq!((share.entries, share.apparent_bytes), (7, 40));
             }

@@ -43,8 +43,9 @@ pub(crate) fn is_in_place(temporary: &NamedTempFile) -> bool {
     leads_to(temporary.path(), temporary.as_file())
 }
 
+/// Whether a name leads to this open file.
 #[cfg(unix)]
-fn leads_to(path: &Path, file: &File) -> bool {
+pub(crate) fn leads_to(path: &Path, file: &File) -> bool {
     use std::os::unix::fs::MetadataExt;
     let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     match (path.symlink_metadata(), file.metadata()) {
@@ -54,7 +55,7 @@ fn leads_to(path: &Path, file: &File) -> bool {
 }
 
 #[cfg(not(unix))]
-fn leads_to(path: &Path, _: &File) -> bool {
+pub(crate) fn leads_to(path: &Path, _: &File) -> bool {
     path.exists()
 }
 

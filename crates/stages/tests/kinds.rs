@@ -13,9 +13,9 @@ use statline_pipeline::{ErrorRecord, Kind, Message, Registry, Scope, StageRef};
 use statline_platform::{DirNode, Kind as EntryKind, Metadata};
 use statline_stages::{
     Batch, BatchConfig, Cache, CacheConfig, Csv, CsvConfig, DirectoryEnd, DirectoryStatus,
-    EntryBatch, Enumerate, EnumerateConfig, Filter, FilterConfig, Jsonl, JsonlConfig, Null,
-    NullConfig, Paths, PathsConfig, RecordBatch, Sort, SortConfig, Stat, StatConfig, Summarize,
-    SummaryConfig, register,
+    EntryBatch, Enumerate, EnumerateConfig, Field, Filter, FilterConfig, Hash, HashConfig, Jsonl,
+    JsonlConfig, Null, NullConfig, Paths, PathsConfig, RecordBatch, Repeated, RepeatedConfig, Sort,
+    SortConfig, Stat, StatConfig, Summarize, SummaryConfig, register,
 };
 
 fn registry() -> Registry {
@@ -157,6 +157,18 @@ fn try_conduct(kind: &str, root: &Path, output: &str) -> bool {
             let cache = Cache::default();
             let kind = || (cache.clone(), CacheConfig::default());
             between::<_, RecordBatch, _>(1, &records(root), kind);
+            // Each run has a store of its own, as runs that were left may still hold theirs.
+            let number = std::cell::Cell::new(0);
+            let on_disk = || {
+                number.set(number.get() + 1);
+                let config = CacheConfig {
+                    path: Some(format!("{output}-{}.store", number.get()).into()),
+                    deleted: true,
+                    ..CacheConfig::default()
+                };
+                (Cache::default(), config)
+            };
+            between::<_, RecordBatch, _>(1, &records(root), on_disk);
         }
         "sort" => {
             for limit in [None, Some(3)] {
@@ -174,6 +186,26 @@ fn try_conduct(kind: &str, root: &Path, output: &str) -> bool {
                 between::<_, RecordBatch, _>(threads, &records(root), kind);
             }
         }
+        "hash" => {
+            for threads in [1, 3] {
+                let kind = || (Hash, HashConfig::default());
+                between::<_, RecordBatch, _>(threads, &records(root), kind);
+            }
+        }
+        "repeated" => conformance(|trial| {
+            // Its input has to be in order, so a sort comes first.
+            let feed = trial.feed("feed", records(root));
+            let by = ["size", "device", "inode"].map(|key| key.parse().unwrap());
+            let config = SortConfig {
+                by: by.into(),
+                ..SortConfig::default()
+            };
+            let sorted = trial.builder().stage("sort", Sort, config).reads(&feed);
+            let sorted = sorted.done();
+            let by = vec![Field::Size];
+            let subject = subject(trial, Repeated, RepeatedConfig { by }, 1, Some(&sorted));
+            trial.drain::<RecordBatch>("drain", &subject);
+        }),
         "summary" => end_of_rows(root, || (Summarize, SummaryConfig::default())),
         "jsonl" => {
             end_of_rows(root, || (Jsonl, JsonlConfig::new(output)));

@@ -418,7 +418,7 @@ size = "1MiB"
     error: job.toml:16:14: stages.x.newer_than: expected a point in time such as "30d" (before the run) or "2026-01-31", found integer 7
        16 | newer_than = 7
           |              ^
-    error: job.toml:17:11: stages.x.change[0]: expected one of "new", "changed", "unchanged", found string "news"
+    error: job.toml:17:11: stages.x.change[0]: expected one of "new", "changed", "unchanged", "deleted", found string "news"
        17 | change = ["news"]
           |           ^^^^^^ did you mean "new"?
     error: job.toml:18:10: stages.x.invert: expected true or false, found string "no"

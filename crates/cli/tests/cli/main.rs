@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![cfg(unix)]
 
+mod cache;
 mod commands;
 mod endings;
 mod faults;
 mod hangs;
+mod hashes;
 mod hostile;
 mod parent;
 mod partial;
@@ -24,7 +26,7 @@ use std::process::{Command, Output, Stdio};
 /// The binary, in an environment that does not depend on who runs the tests.
 fn statline() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_statline"));
-    for variable in ["ROOT", "OUT", "PROBLEMS", "NO_COLOR"] {
+    for variable in ["ROOT", "OUT", "PROBLEMS", "CACHE", "NO_COLOR"] {
         command.env_remove(variable);
     }
     command.env("TERM", "xterm").stdin(Stdio::null());

@@ -37,9 +37,7 @@ impl Waiting {
         let mut rows = parent.stdout.take().unwrap();
         // It is under way once there is something to read.
         rows.read_exact(&mut [0]).unwrap();
-        let children = format!("/proc/{0}/task/{0}/children", parent.id());
-        let children = fs::read_to_string(children).unwrap();
-        let worker = children.trim().parse().unwrap();
+        let worker = child_of(&parent);
         Waiting {
             parent,
             rows,
@@ -53,6 +51,13 @@ impl Waiting {
         let output = self.parent.wait_with_output().unwrap();
         (output.status.code(), stderr(&output))
     }
+}
+
+/// The process that does the work of this one.
+pub(crate) fn child_of(parent: &Child) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", parent.id());
+    let children = fs::read_to_string(children).unwrap();
+    children.trim().parse().unwrap()
 }
 
 /// Sends a signal to a process, or to a group if the target is negative.
@@ -76,7 +81,7 @@ fn is_ignored(signal: i32) -> bool {
 }
 
 #[track_caller]
-fn wait_until(mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "it never came to that");
@@ -110,26 +115,6 @@ fn a_worker_that_can_do_nothing_ends_with_the_second_signal() {
     });
     assert_eq!(scan.end().0, Some(130));
     wait_until(|| matches!(state(worker), None | Some('Z')));
-}
-
-#[test]
-fn a_worker_that_hears_a_second_signal_ends_at_once() {
-    let mut command = statline();
-    let patient = ["--set", "pipeline.stop_timeout=1h"];
-    command
-        .args(["scan", "/usr", "-qq", "-o", "-"])
-        .args(patient);
-    let mut scan = Waiting::of(command);
-    let worker = scan.worker.to_string();
-    // Its parent hears of none, so it is not the parent that ends.
-    wait_until(|| {
-        let _ = Command::new("kill")
-            .args(["-s", "INT", &worker])
-            .stderr(Stdio::null())
-            .status();
-        scan.parent.try_wait().unwrap().is_some()
-    });
-    assert_eq!(scan.end().0, Some(130));
 }
 
 #[test]

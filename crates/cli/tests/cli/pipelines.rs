@@ -152,3 +152,85 @@ fn full_marks_and_orders_what_it_writes() {
     };
     assert!(rows.is_sorted_by_key(components));
 }
+
+#[test]
+fn duplicates_reads_only_what_may_be_a_copy_and_says_what_copies_take() {
+    let home = small();
+    let data = home.path().join("data");
+    let big = vec![b'b'; 100_000];
+    // Two copies and two names of one of them; a pair of the same size and other contents; two names of a file that is
+    // no copy of anything come with the tree.
+    for name in ["big", "src/copy", "target/pair"] {
+        fs::write(data.join(name), &big).unwrap();
+    }
+    fs::hard_link(data.join("big"), data.join("big again")).unwrap();
+    fs::write(data.join("target/pair"), vec![b'c'; 100_000]).unwrap();
+    fs::write(data.join("src/small copy"), "xxxxx").unwrap();
+    let output = run(
+        home.path(),
+        "duplicates.toml",
+        &["--report", "run.json", "-q"],
+    );
+    let told = stderr(&output);
+    assert!(told.contains("  contents of 5 files read: "), "{told}");
+    // What is allocated depends on the file system.
+    let copies = "  4 files in 2 groups of copies · to delete all but one of each would free ";
+    assert!(told.contains(copies), "{told}");
+    assert!(told.contains(" allocated, 97.7 KiB apparent\n"), "{told}");
+    let rows = rows(home.path(), "duplicates.jsonl");
+    let paths: Vec<&str> = rows
+        .iter()
+        .map(|row| row["path"].as_str().unwrap())
+        .collect();
+    let mut sorted = paths.clone();
+    sorted[..3].sort_unstable();
+    sorted[3..].sort_unstable();
+    assert_eq!(
+        sorted,
+        [
+            "data/big",
+            "data/big again",
+            "data/src/copy",
+            "data/src/deep/er/b.o",
+            "data/src/small copy"
+        ]
+    );
+    assert!(rows[..3].iter().all(|row| row["hash"] == rows[0]["hash"]));
+    let report = fs::read_to_string(home.path().join("run.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let of = |stage: &str| {
+        let stages = report["stages"].as_array().unwrap();
+        let found = stages.iter().find(|found| found["name"] == stage);
+        found.unwrap().clone()
+    };
+    // Three files of the large size (one of them by two names), two of the small one.
+    assert_eq!(of("contents")["counters"]["hashed_files"], 5);
+    assert_eq!(of("contents")["counters"]["hashed_bytes"], 300_010);
+    let found = of("copies")["result"].clone();
+    assert_eq!(found["freeable_apparent_bytes"], 100_005);
+    assert_eq!(found["groups"], 2);
+    assert_eq!(found["files"], 4);
+    assert_eq!(found["names"], 5);
+}
+
+#[test]
+fn changes_reports_what_the_last_run_did_not() {
+    let home = small();
+    run(home.path(), "changes.toml", &[]);
+    let first = rows(home.path(), "changes.jsonl");
+    assert_eq!(first.len(), ENTRIES);
+    assert!(first.iter().all(|row| row["change"] == "new"), "{first:?}");
+    fs::remove_file(home.path().join("data/README.md")).unwrap();
+    run(home.path(), "changes.toml", &[]);
+    let second = rows(home.path(), "changes.jsonl");
+    // What was made just now is told again; what is gone is told as it was.
+    let gone: Vec<_> = second
+        .iter()
+        .filter(|row| row["change"] == "deleted")
+        .collect();
+    assert_eq!(gone.len(), 1);
+    assert_eq!(
+        (&gone[0]["path"], &gone[0]["size"]),
+        (&"data/README.md".into(), &10.into())
+    );
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use statline_pipeline::testing::{Collected, Items};
 use statline_pipeline::{
-    Builder, CancelHandle, Declare, Endpoints, ErrorRecord, Errors, Inlet, Opening, Outcome,
-    Outlet, Period, PipelineSettings, Properties, Scope, StageError,
+    Builder, CancelHandle, Declare, Endpoints, ErrorRecord, Errors, Inlet, Message, Opening,
+    Outcome, Outlet, Period, PipelineSettings, Properties, Scope, StageError, Verdict,
 };
 
 use crate::support::*;
@@ -72,18 +72,27 @@ fn cancelling_ends_a_wait_in_receive() {
     cancel_when(&waiting, builder, &verdicts);
 }
 
+/// A message of ten bytes, which opens its gate when it is weighed: its sender has seen then that the run goes on, and
+/// does not look again before it waits.
+#[derive(Clone)]
+struct Weighed(Option<Gate>);
+
+impl Message for Weighed {
+    fn weight(&self) -> usize {
+        self.0.iter().for_each(Gate::open);
+        10
+    }
+}
+
 /// A job whose source blocks at its fourth message, for its reader takes but one until the source has ended: nothing
 /// but cancelling can end that wait.
 fn cancel_a_blocked_source(capacity: usize, capacity_bytes: usize) {
     let (verdicts, blocked, ended) = (Verdicts::default(), Gate::default(), Gate::default());
-    let (filled, source_ended) = (blocked.clone(), ended.clone());
+    let (last, source_ended) = (blocked.clone(), ended.clone());
     let mut builder = Builder::new("test");
-    let source = produce(move |out: &mut Outlet<Heavy>| {
+    let source = produce(move |out: &mut Outlet<Weighed>| {
         for number in 0..4 {
-            if number == 3 {
-                filled.open();
-            }
-            if let Err(stop) = out.send(Heavy(10)) {
+            if let Err(stop) = out.send(Weighed((number == 3).then(|| last.clone()))) {
                 source_ended.open();
                 return Err(stop);
             }
@@ -92,19 +101,17 @@ fn cancel_a_blocked_source(capacity: usize, capacity_bytes: usize) {
     });
     let source = builder.source("source", source).done();
     let mut first = true;
-    let stalling = consume(move |_: Heavy, _| {
+    let stalling = consume(move |_: Weighed, _| {
         if std::mem::take(&mut first) {
             ended.pass();
         }
         Ok(())
     });
     let _ = builder
-        .sink("stalling", stalling)
+        .sink("stalling", stalling.noting("stalling", &verdicts))
         .reads(&source)
         .capacity(capacity)
         .capacity_bytes(capacity_bytes);
-    let sink = consume(|_: Heavy, _| Ok(())).noting("sink", &verdicts);
-    let _ = builder.sink("sink", sink).reads(&source);
     cancel_when(&blocked, builder, &verdicts);
 }
 
@@ -147,17 +154,16 @@ fn a_stage_that_ends_as_if_it_were_done_when_it_hears_of_the_stop_is_not_believe
 
 #[test]
 fn a_stage_that_hears_of_the_stop_is_not_believed_though_nobody_waits_for_its_output() {
-    let (verdicts, at_work) = (Verdicts::default(), Gate::default());
-    let working = at_work.clone();
+    let (verdicts, satisfied) = (Verdicts::default(), Gate::default());
+    let has_enough = satisfied.clone();
     let mut builder = Builder::new("test");
     let kind = custom(
         |ports: &mut Declare<'_>| ports.output::<u64>("out", Properties::default()),
-        move |port, stage: &mut Opening<'_>| {
-            let (context, working) = (stage.context().clone(), working.clone());
+        |port, stage: &mut Opening<'_>| {
+            let context = stage.context().clone();
             stage.source(&port, |_| {
                 Ok(produce(move |out: &mut Outlet<u64>| {
                     out.send(1)?;
-                    working.open();
                     while context.checkpoint().is_ok() {
                         std::thread::yield_now();
                     }
@@ -167,10 +173,15 @@ fn a_stage_that_hears_of_the_stop_is_not_believed_though_nobody_waits_for_its_ou
         },
     );
     let source = builder.stage("source", kind, ()).done();
-    // Its own end is a good one, whatever comes later.
-    let sink = consume(|_: u64, _| Err(StageError::ENOUGH)).noting("sink", &verdicts);
-    let _ = builder.sink("sink", sink).reads(&source);
-    cancel_when(&at_work, builder, &verdicts);
+    // It has its message before the run is cancelled and asks for no other: its own end is a good one.
+    let sink = consume(move |_: u64, _| {
+        has_enough.open();
+        Err(StageError::ENOUGH)
+    });
+    let _ = builder
+        .sink("sink", sink.noting("sink", &verdicts))
+        .reads(&source);
+    cancel_when(&satisfied, builder, &verdicts);
 }
 
 #[test]
@@ -266,7 +277,11 @@ fn dropping_a_run_that_had_ended_well_publishes_nothing_either() {
             self.0.open();
             Ok(())
         }
-        fn publish(self, verdict: &statline_pipeline::Verdict) -> Result<(), StageError> {
+        fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
+            self.1.add("sealed", verdict.outcome);
+            Ok(())
+        }
+        fn publish(self, verdict: &Verdict) -> Result<(), StageError> {
             self.1.add("last", verdict.outcome);
             Ok(())
         }
@@ -283,6 +298,7 @@ fn dropping_a_run_that_had_ended_well_publishes_nothing_either() {
         drop(run);
     });
     assert_eq!(verdicts.all(), [("last", Outcome::Cancelled)]);
+    assert!(!verdicts.published());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! without it. It takes all the descriptors that it needs at once or none, so no two attempts can
 //! each hold what the other waits for.
 
+use std::fs::File;
 use std::io::{self, ErrorKind::NotFound};
 use std::sync::Arc;
 
@@ -46,9 +47,7 @@ impl Handles {
         purpose: Purpose,
         cancelled: &dyn Fn() -> bool,
     ) -> io::Result<(Pinned, Cursor)> {
-        let mut stale = 0;
-        let mut starved = false;
-        let mut refusals = 0;
+        let mut obstacles = Obstacles::default();
         loop {
             if cancelled() {
                 return Err(Fault::Cancelled.into());
@@ -61,24 +60,29 @@ impl Handles {
                     Err(refusal) => (opening.from, refusal),
                 },
             };
-            let Refusal { error, baseless } = refusal;
-            match Obstacle::of(&error) {
-                // The process or the system has no descriptor left. What is idle here is given up
-                // at once; if that was not enough, a wait comes before each further attempt.
-                Some(Obstacle::NoDescriptor) => {
-                    refusals = if baseless { refusals + 1 } else { 0 };
-                    if refusals == MOST_REFUSALS {
-                        return Err(error);
-                    }
-                    drop(from);
-                    self.0.give_way(std::mem::replace(&mut starved, true));
-                }
-                // The server has forgotten a directory on the way: once more, from further up.
-                Some(Obstacle::Stale) if stale < STALE_REPETITIONS => {
-                    stale += 1;
-                    from.into_iter().for_each(|pinned| self.discard(pinned));
-                }
-                _ => return Err(error),
+            obstacles.get_over(self, refusal, from)?;
+        }
+    }
+
+    /// Opens the regular file `name` in the directory of `node` for reading, see
+    /// [`Backend::open_file`](crate::Backend::open_file). The file's descriptor is not counted: half of the process's
+    /// limit is left for such things.
+    ///
+    /// # Errors
+    /// As [`Handles::pin`], and whatever the system says of the file.
+    pub fn open_file(
+        &self,
+        node: &Arc<DirNode>,
+        name: Name<'_>,
+        follow: bool,
+        cancelled: &dyn Fn() -> bool,
+    ) -> io::Result<File> {
+        let mut obstacles = Obstacles::default();
+        loop {
+            let pinned = self.pin(node, cancelled)?;
+            match self.0.backend.open_file(&pinned, name, follow) {
+                Ok(file) => return Ok(file),
+                Err(error) => obstacles.get_over(self, error.into(), Some(pinned))?,
             }
         }
     }
@@ -332,6 +336,50 @@ fn is_descriptor_free() -> bool {
 #[cfg(not(unix))]
 fn is_descriptor_free() -> bool {
     true
+}
+
+/// What stood in the way of opening something, so far.
+#[derive(Default)]
+struct Obstacles {
+    /// How often a server had forgotten a directory.
+    stale: u32,
+    /// Whether a descriptor was lacking before.
+    starved: bool,
+    /// How often in a row one was lacking though there were some.
+    refusals: u32,
+}
+
+impl Obstacles {
+    /// Makes way for another attempt, or passes the error on if none is worthwhile. `from` is where the attempt began.
+    fn get_over(
+        &mut self,
+        handles: &Handles,
+        refusal: Refusal,
+        from: Option<Pinned>,
+    ) -> io::Result<()> {
+        let Refusal { error, baseless } = refusal;
+        match Obstacle::of(&error) {
+            // The process or the system has no descriptor left. What is idle here is given up
+            // at once; if that was not enough, a wait comes before each further attempt.
+            Some(Obstacle::NoDescriptor) => {
+                self.refusals = if baseless { self.refusals + 1 } else { 0 };
+                if self.refusals == MOST_REFUSALS {
+                    return Err(error);
+                }
+                drop(from);
+                handles
+                    .0
+                    .give_way(std::mem::replace(&mut self.starved, true));
+            }
+            // The server has forgotten a directory on the way: once more, from further up.
+            Some(Obstacle::Stale) if self.stale < STALE_REPETITIONS => {
+                self.stale += 1;
+                from.into_iter().for_each(|pinned| handles.discard(pinned));
+            }
+            _ => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 /// Errors that are about descriptors and handles rather than about the directory.

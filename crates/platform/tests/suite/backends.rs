@@ -253,22 +253,27 @@ fn only_regular_files_are_opened_and_none_is_waited_for() {
 
         let mut contents = String::new();
         backend
-            .open_file(handle, name("file").as_name())
+            .open_file(handle, name("file").as_name(), false)
             .unwrap()
             .read_to_string(&mut contents)
             .unwrap();
         assert_eq!(contents, "contents");
         // Would block for ever if it waited for a writer.
         let error = backend
-            .open_file(handle, name("fifo").as_name())
+            .open_file(handle, name("fifo").as_name(), false)
             .unwrap_err();
         assert_eq!(Fault::of(&error), Some(Fault::NotRegular));
-        let error = backend.open_file(handle, Name::EMPTY).unwrap_err();
+        let error = backend.open_file(handle, Name::EMPTY, false).unwrap_err();
         assert_eq!(error_code(&error), "ENOENT");
         let error = backend
-            .open_file(handle, name("link").as_name())
+            .open_file(handle, name("link").as_name(), false)
             .unwrap_err();
         assert_eq!(error_code(&error), "ELOOP");
+        let followed = backend.open_file(handle, name("link").as_name(), true);
+        let fields = Fields::INODE | Fields::SIZE | Fields::KIND;
+        let stat = backend.stat_file(&followed.unwrap(), fields).unwrap();
+        let of_file = backend.stat(handle, name("file").as_name(), fields, false);
+        assert_eq!(stat, of_file.unwrap());
     });
 }
 
@@ -287,7 +292,9 @@ fn reading_a_file_leaves_its_access_time_alone() {
             .set_times(fs::FileTimes::new().set_accessed(old))
             .unwrap();
         let mut contents = Vec::new();
-        let mut file = backend.open_file(handle, name("file").as_name()).unwrap();
+        let mut file = backend
+            .open_file(handle, name("file").as_name(), false)
+            .unwrap();
         file.read_to_end(&mut contents).unwrap();
         let stat = backend
             .stat(handle, name("file").as_name(), Fields::ACCESSED, false)

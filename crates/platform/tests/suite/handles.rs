@@ -197,6 +197,43 @@ fn waiting_for_a_descriptor_or_a_lease_ends_when_cancelled() {
     handles.pin(&nodes[4], GO_ON).unwrap();
 }
 
+#[test]
+fn who_waits_for_a_descriptor_keeps_none_from_others() {
+    let directory = tempfile::tempdir().unwrap();
+    for path in ["a/inside", "b", "c", "d"] {
+        fs::create_dir_all(directory.path().join(path)).unwrap();
+    }
+    let handles = handles(4);
+    let root = handles.open_root(directory.path()).unwrap();
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| child(&root, name));
+    let pins = [&a, &b, &c].map(|node| handles.pin(node, GO_ON).unwrap());
+    assert_eq!(handles.stats().open, 4, "these and the root");
+
+    // It would come from the root, and there is no room for one more.
+    let (asks, asked) = mpsc::channel();
+    let (waiting, place) = (handles.clone(), Arc::clone(&d));
+    let waiter = thread::spawn(move || {
+        let cancelled = || {
+            let _ = asks.send(());
+            false
+        };
+        waiting.pin(&place, &cancelled).map(drop)
+    });
+    // Before it looks for the first time, and after its first wait.
+    for _ in 0..2 {
+        asked.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
+    // This one takes the place of the root, which nobody uses.
+    let looks = Cell::new(0);
+    let inside = handles.pin(&child(&a, "inside"), &|| {
+        looks.set(looks.get() + 1);
+        looks.get() > 50
+    });
+    let inside = inside.unwrap();
+    drop((pins, inside));
+    waiter.join().unwrap().unwrap();
+}
+
 /// Makes `levels` levels of `width` directories each, every one with `width` files.
 fn make_tree(path: &Path, width: usize, levels: usize) -> usize {
     let mut entries = 0;
@@ -433,6 +470,20 @@ impl Fake {
         }
     }
 
+    /// Fails as often as it was told to.
+    fn pretend(&self) -> io::Result<()> {
+        let fewer = |failures: usize| failures.checked_sub(1);
+        let failures = self
+            .failures
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer);
+        match failures {
+            Ok(_) => Err(io::Error::from_raw_os_error(
+                self.errno.load(Ordering::SeqCst),
+            )),
+            Err(_) => Ok(()),
+        }
+    }
+
     fn opened(&self, handle: Handle) -> Handle {
         self.highest
             .fetch_max(handle.as_fd().as_raw_fd(), Ordering::SeqCst);
@@ -448,16 +499,7 @@ impl Backend for Fake {
         self.real.open_root(path).map(|handle| self.opened(handle))
     }
     fn open_child(&self, parent: &Handle, name: Name<'_>, follow: bool) -> io::Result<Handle> {
-        let fewer = |failures: usize| failures.checked_sub(1);
-        if self
-            .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer)
-            .is_ok()
-        {
-            return Err(io::Error::from_raw_os_error(
-                self.errno.load(Ordering::SeqCst),
-            ));
-        }
+        self.pretend()?;
         self.real
             .open_child(parent, name, follow)
             .map(|handle| self.opened(handle))
@@ -483,8 +525,12 @@ impl Backend for Fake {
     fn read_link(&self, directory: &Handle, name: Name<'_>, out: &mut Vec<u8>) -> io::Result<()> {
         self.real.read_link(directory, name, out)
     }
-    fn open_file(&self, directory: &Handle, name: Name<'_>) -> io::Result<File> {
-        self.real.open_file(directory, name)
+    fn open_file(&self, directory: &Handle, name: Name<'_>, follow: bool) -> io::Result<File> {
+        self.pretend()?;
+        self.real.open_file(directory, name, follow)
+    }
+    fn stat_file(&self, file: &File, fields: Fields) -> io::Result<Metadata> {
+        self.real.stat_file(file, fields)
     }
 }
 
@@ -530,6 +576,35 @@ fn a_file_system_that_lacks_descriptors_itself_is_not_waited_for() {
     for errno in ["EMFILE", "ENFILE"] {
         let (result, _) = open_failing(errno, usize::MAX);
         assert_eq!(error_code(&result.unwrap_err()), errno);
+    }
+}
+
+/// Opens the file `a/file` while openings fail `failures` times.
+fn open_file_failing(errno: &'static str, failures: usize) -> io::Result<String> {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("a")).unwrap();
+    fs::write(directory.path().join("a/file"), "contents").unwrap();
+    let fake = Arc::new(Fake::new(select(BackendChoice::Auto).unwrap()));
+    let handles = Handles::new(Arc::clone(&fake) as Arc<dyn Backend>, 8);
+    let a = child(&handles.open_root(directory.path()).unwrap(), "a");
+    handles.pin(&a, GO_ON).unwrap();
+    fake.errno
+        .store(errno_from_name(errno).unwrap(), Ordering::SeqCst);
+    fake.failures.store(failures, Ordering::SeqCst);
+    let name = NameBuf::new(b"file").unwrap();
+    let file = handles.open_file(&a, name.as_name(), false, GO_ON)?;
+    io::read_to_string(file)
+}
+
+#[test]
+fn files_are_opened_over_the_same_obstacles_as_directories() {
+    for (errno, failures) in [("ESTALE", 1), ("EMFILE", 5), ("ENFILE", 5)] {
+        let contents = open_file_failing(errno, failures).unwrap();
+        assert_eq!(contents, "contents", "{errno}");
+    }
+    for (errno, failures) in [("ESTALE", 9), ("EMFILE", usize::MAX), ("EACCES", 1)] {
+        let error = open_file_failing(errno, failures).unwrap_err();
+        assert_eq!(error_code(&error), errno);
     }
 }
 

@@ -175,6 +175,82 @@ fn a_cancelled_run_publishes_nothing() {
     assert!(listing(directory.path()).is_empty());
 }
 
+/// An output that tells when it is ready for its final name.
+struct TellsWhenReady(OutputFile, mpsc::Sender<()>);
+
+impl Sink for TellsWhenReady {
+    type In = EntryBatch;
+
+    fn write(&mut self, _: EntryBatch, _: &Errors) -> Result<(), StageError> {
+        self.0.buffer().extend_from_slice(b"a row\n");
+        self.0.end_row()
+    }
+
+    fn prepare(&mut self) -> Result<(), StageError> {
+        self.0.prepare()?;
+        self.1.send(()).map_err(StageError::failed)
+    }
+
+    fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
+        self.0.seal(verdict)
+    }
+
+    fn publish(self, verdict: &Verdict) -> Result<(), StageError> {
+        self.0.publish(verdict)
+    }
+}
+
+struct TellsWhenReadyKind;
+
+impl Kind for TellsWhenReadyKind {
+    type Config = (PathBuf, mpsc::Sender<()>);
+    type Ports = InputPort<EntryBatch>;
+
+    fn declare(&self, _: Option<&Self::Config>, ports: &mut Declare<'_>) -> Self::Ports {
+        ports.input("in")
+    }
+
+    fn open(
+        &self,
+        (path, ready): Self::Config,
+        input: Self::Ports,
+        stage: &mut Opening<'_>,
+    ) -> Result<(), StageError> {
+        let output = OutputFile::open(stage, &path.to_str().unwrap().into())?;
+        let sink = TellsWhenReady(output, ready);
+        stage.sink(&input, PublishOrder::Output, sink)
+    }
+}
+
+#[test]
+fn an_output_that_was_ready_when_the_run_was_cancelled_does_not_appear() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out");
+    fs::write(&path, "yesterday").unwrap();
+    let cancel = CancelHandle::new();
+    let canceller = cancel.clone();
+    let (sender, ready) = mpsc::channel();
+    let mut builder = Builder::new("test");
+    let source = builder.source("in", Items(vec![entries(&[b"a"])])).done();
+    let _ = builder
+        .stage("out", TellsWhenReadyKind, (path.clone(), sender))
+        .reads(&source);
+    // Another branch of the job is still at work then.
+    let acts = Acts(move |out: &mut Outlet<EntryBatch>| {
+        ready.recv().unwrap();
+        canceller.cancel();
+        loop {
+            out.send(entries(&[b"b"]))?;
+        }
+    });
+    let source = builder.source("busy", acts).done();
+    let _ = builder.sink("other", Meddles(|| ())).reads(&source);
+    let report = builder.build().unwrap().start(&cancel).wait();
+    assert_eq!(report.outcome, Outcome::Cancelled);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "yesterday");
+    assert_eq!(listing(directory.path()).len(), 1);
+}
+
 #[test]
 fn an_incomplete_run_publishes_and_says_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();

@@ -10,7 +10,7 @@ use super::BATCH;
 use super::order::sort;
 use crate::path_order::Place;
 use crate::workers::Workers;
-use crate::{RecordBatch, SortKey};
+use crate::{DirectoryEnd, RecordBatch, SortKey};
 
 /// What an empty batch takes for each row that it has room for.
 const ROW_BYTES: usize = size_of::<Metadata>() + 16 + 24;
@@ -34,6 +34,8 @@ pub(super) struct Gathered {
     spare: Vec<RecordBatch>,
     spare_bytes: usize,
     pub(super) rows: usize,
+    /// The ends of directories, as long as nothing was spilled.
+    ends: Vec<DirectoryEnd>,
     /// What the batches take.
     bytes: usize,
     groups: usize,
@@ -67,6 +69,7 @@ impl Gathered {
         let rows = self.rows + batch.len();
         let passes = if keys.len() > 1 { PASS_BYTES } else { 0 };
         self.bytes
+            + self.ends.capacity() * size_of::<DirectoryEnd>()
             + self.spare_bytes
             + self.open.heap_bytes()
             + self.batches.capacity() * size_of::<RecordBatch>()
@@ -77,6 +80,20 @@ impl Gathered {
             + self.nodes.known.capacity() * KNOWN_BYTES
             + self.nodes.known.len() * DIRECTORY_BYTES
             + self.groups * 2 * size_of::<u32>()
+    }
+
+    /// Whether there is nothing to sort.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.ends.is_empty()
+    }
+
+    pub(super) fn add_end(&mut self, end: DirectoryEnd) {
+        self.nodes.note(&end.directory);
+        self.ends.push(end);
+    }
+
+    pub(super) fn take_ends(&mut self) -> Vec<DirectoryEnd> {
+        std::mem::take(&mut self.ends)
     }
 
     pub(super) fn add(&mut self, batch: RecordBatch) {

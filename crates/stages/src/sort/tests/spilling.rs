@@ -85,7 +85,7 @@ fn full() -> impl Strategy<Value = Full> {
     let names = prop::collection::vec(component(), 0..4);
     let metadata = prop_oneof![fixtures::metadata(), Just(Metadata::default())];
     let kind = prop::option::of(prop::sample::select(EntryKind::ALL.to_vec()));
-    let target = prop::option::weighted(0.3, prop::collection::vec(any::<u8>(), 1..6));
+    let target = prop::option::weighted(0.3, prop::collection::vec(1u8.., 1..6));
     let changes = vec![
         Change::New,
         Change::Changed,
@@ -349,6 +349,38 @@ fn rows_of_a_directory_share_its_node_after_merging() {
     for batch in &came.batches {
         assert!(batch.entries().groups().all(|(_, rows)| rows.len() == 2));
     }
+}
+
+#[test]
+fn what_fits_in_memory_keeps_its_nodes() {
+    let came = came(&many(3_000), little(&["path"], 1 << 20), 1);
+    assert_eq!(came.runs, 0);
+    let nodes: BTreeSet<*const DirNode> = came
+        .batches
+        .iter()
+        .flat_map(RecordBatch::rows)
+        .map(|row| Arc::as_ptr(row.directory))
+        .collect();
+    let ends = came.batches.iter().flat_map(Rows::ends);
+    let known = ends.filter(|end| nodes.contains(&Arc::as_ptr(&end.directory)));
+    assert_eq!(known.count(), 1_500);
+}
+
+#[test]
+fn ends_alone_are_bounded_as_well() {
+    let mut batches = many(20_000);
+    let ends = batches.iter_mut().map(|batch| {
+        let mut ends = RecordBatch::default();
+        batch
+            .take_ends()
+            .into_iter()
+            .for_each(|end| ends.push_end(end));
+        ends
+    });
+    let ends: Vec<RecordBatch> = ends.collect();
+    let came = came(&ends, little(&["path"], 512), 1);
+    assert!(came.runs > 1, "{} runs", came.runs);
+    assert_eq!(came.batches.iter().flat_map(Rows::ends).count(), 10_000);
 }
 
 #[test]
