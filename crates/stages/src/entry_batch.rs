@@ -194,6 +194,15 @@ impl EntryBatch {
         std::mem::take(&mut self.ends)
     }
 
+    /// Drops everything in it and keeps the memory for more.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.groups.clear();
+        self.ends.clear();
+        self.follows_links = false;
+        self.looked_at = None;
+    }
+
     /// The memory that the batch holds, in bytes. The directories' nodes are shared and not counted.
     pub fn heap_bytes(&self) -> usize {
         self.entries.heap_bytes()

@@ -51,9 +51,9 @@ struct Directory<'a> {
 struct Tree<'a> {
     directories: Vec<Directory<'a>>,
     /// By address; the batches keep the nodes alive.
-    by_node: HashMap<*const DirNode, u32>,
+    by_node: HashMap<*const DirNode, u32, foldhash::fast::RandomState>,
     /// Two nodes may stand for one directory; here they meet.
-    by_name: HashMap<(u32, &'a [u8]), u32>,
+    by_name: HashMap<(u32, &'a [u8]), u32, foldhash::fast::RandomState>,
     unknown: Vec<&'a DirNode>,
 }
 
@@ -65,8 +65,8 @@ impl<'a> Tree<'a> {
                 parent: 0,
                 items: 0,
             }],
-            by_node: HashMap::new(),
-            by_name: HashMap::new(),
+            by_node: HashMap::default(),
+            by_name: HashMap::default(),
             unknown: Vec::new(),
         }
     }

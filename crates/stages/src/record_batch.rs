@@ -419,6 +419,15 @@ impl RecordBatch {
         self.entries.push_end(end);
     }
 
+    /// Drops everything in it and keeps the memory for more, that of columns that not every batch has left out.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.metadata.clear();
+        self.targets = None;
+        self.notes = Vec::new();
+        self.hashes = Vec::new();
+    }
+
     /// The memory that the batch holds, in bytes. The directories' nodes are shared and not counted.
     pub fn heap_bytes(&self) -> usize {
         let targets = self.targets.as_ref();

@@ -111,8 +111,9 @@ impl SortConfig {
 /// It holds every record until its input ends, in memory or, what does not fit, in a temporary file. With the feature
 /// `parallel` the sorting is spread over a pool of threads of its own.
 ///
-/// The ends of directories are sent after all records, in path order. What was spilled, and every end, comes with
-/// nodes made anew: they tell the same paths and identities, but are not the nodes that came in.
+/// The ends of directories are sent after all records, in path order. What was spilled comes with nodes made anew: they
+/// tell the same paths and identities, but are not the nodes that came in, and an end has another node than the rows of
+/// its directory. Who joins the two by their nodes, as a cache does, belongs before the sort.
 ///
 /// Counters: `runs` that were written, `spilled_bytes` as they are in the file, `merge_passes` over them, the last one
 /// included.

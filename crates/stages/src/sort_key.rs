@@ -230,7 +230,25 @@ impl JsonSchema for SortKey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn ended_bytes_compare_as_the_bytes_do_whatever_follows(
+            a in prop::option::of(prop::collection::vec(0u8..3, 0..5)), b in prop::option::of(prop::collection::vec(0u8..3, 0..5)),
+            follows in prop::collection::vec(any::<u8>(), 0..3),
+        ) {
+            let ended = |bytes: &Option<Vec<u8>>, follows: &[u8]| {
+                let mut out = Vec::new();
+                push_terminated(bytes.as_deref(), &mut out);
+                out.extend_from_slice(follows);
+                out
+            };
+            prop_assert!(a == b || ended(&a, &follows).cmp(&ended(&b, &[])) == a.cmp(&b));
+        }
+    }
 
     #[test]
     fn keys_read_as_they_are_written() {

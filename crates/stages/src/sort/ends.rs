@@ -1,6 +1,7 @@
 //! The ends of directories, which come after all rows, in path order.
 //!
-//! They are packed at once: none keeps the node of its directory, so that they take little memory, and that is bounded.
+//! As long as all rows fit in memory, so do the ends, and they keep the nodes of their directories. From the first run on
+//! they are packed: none keeps a node, so that they take little memory, and that is bounded.
 
 use statline_pipeline::{Outlet, StageError};
 
@@ -8,10 +9,33 @@ use super::BATCH;
 use super::packed_row::{pack_end, unpack_end};
 use super::rebuilt_nodes::{RebuiltNodes, Roots};
 use super::spilled::note_root;
+use crate::path_order::in_path_order;
 use crate::spill::{ExternalSort, Sorted, SpillOptions};
-use crate::{DirectoryEnd, RecordBatch};
+use crate::workers::Workers;
+use crate::{DirectoryEnd, EntryBatch, RecordBatch};
 
-/// The ends that have come so far.
+/// Sends ends that are in memory, in order.
+pub(super) fn send_in_order(
+    ends: Vec<DirectoryEnd>,
+    workers: &Workers,
+    out: &Outlet<RecordBatch>,
+) -> Result<(), StageError> {
+    let mut directories = EntryBatch::with_capacity(ends.len());
+    for end in &ends {
+        directories.extend(&end.directory, |entries| entries.push(b"", None, 0));
+    }
+    let order = in_path_order(&[&directories], false, workers);
+    for places in order.chunks(BATCH) {
+        let mut batch = RecordBatch::default();
+        for place in places {
+            batch.push_end(ends[place.row as usize].clone());
+        }
+        out.send(batch)?;
+    }
+    Ok(())
+}
+
+/// The ends that were packed so far.
 pub(super) struct Ends {
     sort: ExternalSort,
     roots: Roots,

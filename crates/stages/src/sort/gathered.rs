@@ -4,14 +4,16 @@
 
 use std::collections::HashSet;
 
-use statline_platform::DirNode;
+use statline_platform::{DirNode, Metadata};
 
 use super::BATCH;
 use super::order::sort;
 use crate::path_order::Place;
 use crate::workers::Workers;
-use crate::{RecordBatch, SortKey};
+use crate::{DirectoryEnd, RecordBatch, SortKey};
 
+/// What an empty batch takes for each row that it has room for.
+const ROW_BYTES: usize = size_of::<Metadata>() + 16 + 24;
 /// What sorting takes for each row by path, in bytes: an item in its directory, and its place in the order.
 const PATH_BYTES: usize = 16 + 8;
 /// What each pass by another key takes beside that, the order before it included.
@@ -25,9 +27,15 @@ const KNOWN_BYTES: usize = 20;
 #[derive(Default)]
 pub(super) struct Gathered {
     pub(super) batches: Vec<RecordBatch>,
-    /// A batch that small ones are added to, lest each keep the memory of a large one.
+    /// The batch that is being filled. What comes is copied: all memory that waits for long is then of one size, made by
+    /// one thread and used again for the next run. Else what the allocator cannot give back grows from run to run.
     open: RecordBatch,
+    /// Empty batches for the next run.
+    spare: Vec<RecordBatch>,
+    spare_bytes: usize,
     pub(super) rows: usize,
+    /// The ends of directories, as long as nothing was spilled.
+    ends: Vec<DirectoryEnd>,
     /// What the batches take.
     bytes: usize,
     groups: usize,
@@ -61,8 +69,11 @@ impl Gathered {
         let rows = self.rows + batch.len();
         let passes = if keys.len() > 1 { PASS_BYTES } else { 0 };
         self.bytes
+            + self.ends.capacity() * size_of::<DirectoryEnd>()
+            + self.spare_bytes
             + self.open.heap_bytes()
             + self.batches.capacity() * size_of::<RecordBatch>()
+            + self.new_batches(batch.len()) * BATCH * ROW_BYTES
             + batch.heap_bytes()
             + rows * (PATH_BYTES + passes)
             + self.nodes.bytes
@@ -71,26 +82,77 @@ impl Gathered {
             + self.groups * 2 * size_of::<u32>()
     }
 
+    /// Whether there is nothing to sort.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows == 0 && self.ends.is_empty()
+    }
+
+    pub(super) fn add_end(&mut self, end: DirectoryEnd) {
+        self.nodes.note(&end.directory);
+        self.ends.push(end);
+    }
+
+    pub(super) fn take_ends(&mut self) -> Vec<DirectoryEnd> {
+        std::mem::take(&mut self.ends)
+    }
+
     pub(super) fn add(&mut self, batch: RecordBatch) {
         self.rows += batch.len();
         for (directory, _) in batch.entries().groups() {
             self.nodes.note(directory);
             self.groups += 1;
         }
-        if batch.len() >= BATCH * 3 / 4 {
-            self.keep(batch);
-            return;
+        for (directory, mut range) in batch.entries().groups() {
+            while !range.is_empty() {
+                if self.open.len() == BATCH {
+                    let full = std::mem::take(&mut self.open);
+                    self.keep(full);
+                }
+                if self.open.is_empty() {
+                    self.open = self.empty_batch();
+                }
+                let fitting = range.len().min(BATCH - self.open.len());
+                let part = range.start..range.start + fitting;
+                range.start = part.end;
+                self.open.append_range(directory, &batch, part);
+            }
         }
-        if self.open.len() + batch.len() > BATCH {
-            let full = std::mem::take(&mut self.open);
-            self.keep(full);
+    }
+
+    /// How many batches it takes to add so many rows, those that are there left out.
+    fn new_batches(&self, rows: usize) -> usize {
+        let room = match self.open.is_empty() {
+            true => 0,
+            false => BATCH - self.open.len(),
+        };
+        let batches = rows.saturating_sub(room).div_ceil(BATCH);
+        batches.saturating_sub(self.spare.len())
+    }
+
+    fn empty_batch(&mut self) -> RecordBatch {
+        match self.spare.pop() {
+            Some(batch) => {
+                self.spare_bytes -= batch.heap_bytes();
+                batch
+            }
+            None => RecordBatch::with_capacity(BATCH),
         }
-        if self.open.is_empty() {
-            self.open = RecordBatch::with_capacity(BATCH);
+    }
+
+    /// Begins the next run, in the memory of batches that are done with.
+    pub(super) fn begin_again(&mut self, batches: Vec<RecordBatch>) {
+        *self = Gathered::default();
+        for mut batch in batches {
+            batch.clear();
+            self.spare_bytes += batch.heap_bytes();
+            self.spare.push(batch);
         }
-        for (directory, range) in batch.entries().groups() {
-            self.open.append_range(directory, &batch, range);
-        }
+    }
+
+    /// Gives back the memory of batches that are empty; whether there was any.
+    pub(super) fn give_spare_back(&mut self) -> bool {
+        self.spare_bytes = 0;
+        !std::mem::take(&mut self.spare).is_empty()
     }
 
     fn keep(&mut self, batch: RecordBatch) {

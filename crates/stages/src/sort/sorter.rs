@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 
 use statline_pipeline::{Context, Outlet, StageError, Transform};
 
-use super::ends::Ends;
+use super::ends::{Ends, send_in_order};
 use super::gathered::Gathered;
 use super::order::{copy, read_off};
 use super::spilled::Spilled;
@@ -25,7 +25,7 @@ pub(super) const WORTH_THREADS: usize = 1 << 14;
 pub(super) const SLACK: usize = 8 * BATCH;
 
 /// The parts that the limit of memory is cut into: one of so many is for the ends of directories.
-const ENDS_PART: usize = 8;
+const ENDS_PART: usize = 16;
 /// What the batches and blocks that are made at once take, if there is so much.
 const MOST_IN_HAND: usize = 2 << 20;
 
@@ -101,9 +101,6 @@ impl Sorter {
             // One that is equal came later, so it stays behind.
             batch.retain(|row| self.compare(row, &worst).is_lt());
         }
-        if batch.is_empty() {
-            return Ok(());
-        }
         if self.is_full_with(&batch) {
             self.throw_surplus_away()?;
             if self.is_full_with(&batch) {
@@ -118,8 +115,19 @@ impl Sorter {
         }
     }
 
+    /// Whether a batch more would be too much, also without the memory that is kept for the next one.
     fn is_full_with(&mut self, batch: &RecordBatch) -> bool {
-        self.gathered.rows > 0 && self.gathered.bytes_with(batch, &self.keys) > self.room
+        let Sorter {
+            gathered,
+            keys,
+            room,
+            ..
+        } = self;
+        let mut is_full = !gathered.is_empty() && gathered.bytes_with(batch, keys) > *room;
+        if is_full && gathered.give_spare_back() {
+            is_full = gathered.bytes_with(batch, keys) > *room;
+        }
+        is_full
     }
 
     /// Keeps no more of the gathered rows than are wanted, if there is a limit.
@@ -155,22 +163,29 @@ impl Sorter {
     /// Writes the gathered rows, in order.
     fn close_run(&mut self) -> Result<(), StageError> {
         let order = self.sort()?;
+        let ends = self.gathered.take_ends();
+        if let Some(packed) = &mut self.ends {
+            ends.iter().try_for_each(|end| packed.add(end))?;
+        }
+        drop(ends);
         let batches = std::mem::take(&mut self.gathered).batches;
         let spilled = match &mut self.spilled {
             Some(spilled) => spilled,
             none => none.insert(Spilled::new(self.options.clone(), &batches)?),
         };
-        spilled.write(&batches, &order, &self.keys, &self.workers)
+        spilled.write(&batches, &order, &self.keys, &self.workers)?;
+        self.gathered.begin_again(batches);
+        Ok(())
     }
 
     /// Sends all rows that are wanted, in order.
     fn send_rows(&mut self, out: &Outlet<RecordBatch>) -> Result<(), StageError> {
         if self.spilled.is_none() {
             let order = self.sort()?;
-            let batches = std::mem::take(&mut self.gathered).batches;
+            let batches = std::mem::take(&mut self.gathered.batches);
             return read_off(&batches, &order, &self.workers, |batch| out.send(batch));
         }
-        if self.gathered.rows > 0 {
+        if !self.gathered.is_empty() {
             self.close_run()?;
         }
         // Merging has its memory now.
@@ -192,15 +207,19 @@ impl Transform for Sorter {
         mut batch: RecordBatch,
         _: &mut Outlet<RecordBatch>,
     ) -> Result<(), StageError> {
-        let ends = batch.take_ends();
-        if let Some(sorted) = &mut self.ends {
-            ends.iter().try_for_each(|end| sorted.add(end))?;
+        for end in batch.take_ends() {
+            match &mut self.ends {
+                Some(packed) if self.spilled.is_some() => packed.add(&end)?,
+                Some(_) => self.gathered.add_end(end),
+                None => {}
+            }
         }
         self.gather(batch)
     }
 
     fn finish(&mut self, out: &mut Outlet<RecordBatch>) -> Result<(), StageError> {
         self.send_rows(out)?;
+        send_in_order(self.gathered.take_ends(), &self.workers, out)?;
         match self.ends.take() {
             Some(ends) => ends.send(out),
             None => Ok(()),

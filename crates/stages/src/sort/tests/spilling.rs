@@ -368,6 +368,38 @@ fn rows_of_a_directory_share_its_node_after_merging() {
 }
 
 #[test]
+fn what_fits_in_memory_keeps_its_nodes() {
+    let came = came(&many(3_000), little(&["path"], 1 << 20), 1);
+    assert_eq!(came.runs, 0);
+    let nodes: BTreeSet<*const DirNode> = came
+        .batches
+        .iter()
+        .flat_map(RecordBatch::rows)
+        .map(|row| Arc::as_ptr(row.directory))
+        .collect();
+    let ends = came.batches.iter().flat_map(Rows::ends);
+    let known = ends.filter(|end| nodes.contains(&Arc::as_ptr(&end.directory)));
+    assert_eq!(known.count(), 1_500);
+}
+
+#[test]
+fn ends_alone_are_bounded_as_well() {
+    let mut batches = many(20_000);
+    let ends = batches.iter_mut().map(|batch| {
+        let mut ends = RecordBatch::default();
+        batch
+            .take_ends()
+            .into_iter()
+            .for_each(|end| ends.push_end(end));
+        ends
+    });
+    let ends: Vec<RecordBatch> = ends.collect();
+    let came = came(&ends, little(&["path"], 512), 1);
+    assert!(came.runs > 1, "{} runs", came.runs);
+    assert_eq!(came.batches.iter().flat_map(Rows::ends).count(), 10_000);
+}
+
+#[test]
 fn a_limit_beyond_memory_keeps_the_first_rows() {
     let batches = many(30_000);
     let whole = came(&batches, little(&["-size"], 1 << 20), 8);
