@@ -421,11 +421,14 @@ impl RecordBatch {
 
     /// Drops everything in it and keeps the memory for more, that of columns that not every batch has left out.
     pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-        self.metadata.clear();
-        self.targets = None;
-        self.notes = Vec::new();
-        self.hashes = Vec::new();
+        let RecordBatch {
+            mut entries,
+            mut metadata,
+            ..
+        } = std::mem::take(self);
+        entries.clear();
+        metadata.clear();
+        *self = RecordBatch::new(entries, metadata);
     }
 
     /// The memory that the batch holds, in bytes. The directories' nodes are shared and not counted.
