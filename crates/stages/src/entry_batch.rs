@@ -122,16 +122,18 @@ impl EntryBatch {
             .map(|group| (&group.directory, group.end as usize))
     }
 
-    /// The directory of one entry, and where the entries of that directory end that are next to it.
+    /// The directory of one entry, and the places of the entries of that directory that are next to it.
     ///
     /// # Panics
     /// If there is no such entry.
-    pub(crate) fn group_of(&self, entry: usize) -> (&Arc<DirNode>, usize) {
+    pub(crate) fn group_of(&self, entry: usize) -> (&Arc<DirNode>, Range<usize>) {
         let at = self
             .groups
             .partition_point(|group| group.end as usize <= entry);
+        let before = at.checked_sub(1).map(|before| &self.groups[before]);
         let group = &self.groups[at];
-        (&group.directory, group.end as usize)
+        let start = before.map_or(0, |before| before.end as usize);
+        (&group.directory, start..group.end as usize)
     }
 
     /// The directories of which no more entries will come.

@@ -393,11 +393,16 @@ impl RecordBatch {
     /// # Panics
     /// If there is no such record.
     pub fn row(&self, index: usize) -> Row<'_> {
+        self.row_in(self.entries.group_of(index).0, index)
+    }
+
+    /// One record, of which the directory is known.
+    pub(crate) fn row_in<'a>(&'a self, directory: &'a Arc<DirNode>, index: usize) -> Row<'a> {
         let entries = self.entries.entries();
         let metadata = &self.metadata[index];
         let note = self.note(index);
         Row {
-            directory: self.entries.group_of(index).0,
+            directory,
             name: entries.name(index),
             kind: metadata.kind().or_else(|| entries.kind(index)),
             metadata: Some(metadata),

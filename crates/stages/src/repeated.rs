@@ -262,8 +262,8 @@ impl Transform for RepeatedFiles {
 fn append(to: &mut RecordBatch, from: &RecordBatch, rows: Range<usize>) {
     let mut start = rows.start;
     while start < rows.end {
-        let (directory, end) = from.entries().group_of(start);
-        let end = end.min(rows.end);
+        let (directory, group) = from.entries().group_of(start);
+        let end = group.end.min(rows.end);
         to.append_range(directory, from, start..end);
         start = end;
     }

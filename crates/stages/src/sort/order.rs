@@ -1,11 +1,15 @@
 //! Rows in memory: putting them in order, and copying them out in it.
 
 use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+use statline_platform::DirNode;
 
 use super::BATCH;
 use crate::path_order::{Place, in_path_order};
 use crate::workers::Workers;
-use crate::{EntryBatch, RecordBatch, SortKey};
+use crate::{EntryBatch, RecordBatch, Row, SortKey};
 
 /// Batches that are made at once.
 pub(super) const AT_ONCE: usize = 8;
@@ -22,6 +26,37 @@ pub(super) fn sort(batches: &[RecordBatch], keys: &[SortKey], workers: &Workers)
         order = sort_by_key(batches, &order, *key, workers);
     }
     order
+}
+
+/// Looks rows up in an order in which those of one directory are near each other.
+pub(super) struct Lookup<'b> {
+    batches: &'b [RecordBatch],
+    /// Where the last row was: a batch, and the rows of a directory in it.
+    near: Option<(u32, Range<usize>, &'b Arc<DirNode>)>,
+}
+
+impl<'b> Lookup<'b> {
+    pub(super) fn new(batches: &'b [RecordBatch]) -> Lookup<'b> {
+        Lookup {
+            batches,
+            near: None,
+        }
+    }
+
+    pub(super) fn row(&mut self, place: Place) -> Row<'b> {
+        let (batch, row) = (&self.batches[place.batch as usize], place.row as usize);
+        let directory = match &self.near {
+            Some((near, group, directory)) if *near == place.batch && group.contains(&row) => {
+                directory
+            }
+            _ => {
+                let (directory, group) = batch.entries().group_of(row);
+                self.near = Some((place.batch, group, directory));
+                directory
+            }
+        };
+        batch.row_in(directory, row)
+    }
 }
 
 /// A row on its way through a pass.
@@ -98,9 +133,9 @@ pub(super) fn copy(batches: &[RecordBatch], order: &[Place]) -> RecordBatch {
     let mut rest = order;
     while let Some(first) = rest.first() {
         let source = &batches[first.batch as usize];
-        let (directory, end) = source.entries().group_of(first.row as usize);
+        let (directory, group) = source.entries().group_of(first.row as usize);
         // Neighbours that stay neighbours are copied at once.
-        let together = (first.row..end as u32)
+        let together = (first.row..group.end as u32)
             .zip(rest)
             .take_while(|&(row, place)| *place == Place { row, ..*first })
             .count();

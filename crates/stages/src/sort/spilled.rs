@@ -7,7 +7,7 @@ use statline_pipeline::{Outlet, StageError};
 use statline_platform::{DirNode, Kind, Metadata, Timestamp};
 
 use super::BATCH;
-use super::order::AT_ONCE;
+use super::order::{AT_ONCE, Lookup};
 use super::packed_row::{RowPacker, RowUnpacker, in_path_order};
 use super::rebuilt_nodes::{RebuiltNodes, Roots};
 use crate::path_order::Place;
@@ -57,15 +57,15 @@ impl Spilled {
         }
         let block = self.spill.block_bytes();
         let mut run = self.spill.run();
-        let row = |place: &Place| batches[place.batch as usize].row(place.row as usize);
         // As many of the rows as do not make more than some blocks: keys may be long.
         let pack = |places: &&[Place]| {
             let mut packer = RowPacker::new(keys, &self.base);
             let mut blocks = Blocks::new(block);
             let enough = |blocks: &Blocks| blocks.sealed().len() >= 2 * block;
+            let mut rows = Lookup::new(batches);
             let mut packed = 0;
             while packed < places.len() && !enough(&blocks) {
-                let (key, payload) = packer.pack(&row(&places[packed]));
+                let (key, payload) = packer.pack(&rows.row(places[packed]));
                 blocks.push(key, payload);
                 packed += 1;
             }
@@ -77,8 +77,9 @@ impl Spilled {
             for (chunk, (blocks, packed)) in chunks.iter().zip(workers.map(&chunks, pack)) {
                 run.append(&blocks)?;
                 let mut packer = RowPacker::new(keys, &self.base);
+                let mut rows = Lookup::new(batches);
                 for place in &chunk[packed..] {
-                    let (key, payload) = packer.pack(&row(place));
+                    let (key, payload) = packer.pack(&rows.row(*place));
                     run.push(key, payload)?;
                 }
             }
