@@ -1,4 +1,4 @@
-//! What stages of the kinds `hash` and `repeated` found, as people read it.
+//! What stages that mark, compare, or read contents have found, as people read it.
 
 use std::time::Duration;
 
@@ -13,11 +13,25 @@ pub(crate) fn lines(report: &RunReport, units: Units) -> String {
         .stages
         .iter()
         .filter_map(|stage| match stage.kind.as_str() {
+            "cache" => counted(stage, &["new", "changed", "deleted", "unchanged"]),
+            "diff" => counted(stage, &["added", "removed", "changed", "unknown"]),
+            "renames" => counted(stage, &["renamed"]),
+            "plan" => counted(stage, &["copy", "update", "delete", "unknown"]),
             "hash" => Some(hashed(&result(stage)?, units)),
             "repeated" => copies(&result(stage)?, units),
             _ => None,
         });
     lines.map(|line| format!("  {line}\n")).collect()
+}
+
+/// How many records were marked with each of these words, so that a run of which nothing came out says why.
+fn counted(stage: &StageReport, marks: &[&str]) -> Option<String> {
+    let counts = marks.iter().filter_map(|mark| {
+        let count = stage.counters.get(*mark)?;
+        Some(format!("{} {mark}", human::count(*count)))
+    });
+    let counts: Vec<String> = counts.collect();
+    (!counts.is_empty()).then(|| counts.join(" · "))
 }
 
 fn result<T: serde::de::DeserializeOwned>(stage: &StageReport) -> Option<T> {

@@ -98,6 +98,11 @@ impl Spill {
         })
     }
 
+    /// What merging may take, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.options.memory
+    }
+
     /// How large blocks are that go into it, before they are compressed.
     pub(crate) fn block_bytes(&self) -> usize {
         block_bytes(self.options.memory)

@@ -23,9 +23,15 @@ const JOB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/changes.
 const FIELDS: &str = "stages.meta.fields=[\"kind\", \"size\", \"mtime\", \"inode\"]";
 
 fn changes(home: &Path, out: &str) -> Command {
+    let mut command = changes_with_account(home, out);
+    command.arg("-qq");
+    command
+}
+
+fn changes_with_account(home: &Path, out: &str) -> Command {
     let mut command = statline();
     command.current_dir(home).arg("run").arg(JOB);
-    command.args(["-qq", "--set", FIELDS]);
+    command.args(["--set", FIELDS]);
     let variables = [("ROOT", "data"), ("CACHE", "store"), ("OUT", out)];
     command.envs(variables).env("PROBLEMS", "problems.jsonl");
     command
@@ -90,6 +96,22 @@ fn changes_are_reported_once() {
             .map(|(path, mark)| (path.to_owned(), mark.to_owned()))
             .into()
     );
+}
+
+#[test]
+fn a_run_without_a_row_tells_what_it_has_compared() {
+    let home = small();
+    let home = home.path();
+    age(home);
+    for told in [
+        format!("  {ENTRIES} new · 0 changed · 0 deleted · 0 unchanged\n"),
+        format!("  0 new · 0 changed · 0 deleted · {ENTRIES} unchanged\n"),
+    ] {
+        let output = changes_with_account(home, "out.jsonl").output().unwrap();
+        let output = succeeded(output);
+        let said = stdout(&output) + &stderr(&output);
+        assert!(said.contains(&told), "{said}");
+    }
 }
 
 #[test]

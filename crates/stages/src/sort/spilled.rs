@@ -15,6 +15,10 @@ use crate::spill::{Blocks, Spill, SpillOptions};
 use crate::workers::Workers;
 use crate::{RecordBatch, SortKey};
 
+/// Parts of a run that are packed at once where there is memory for them: the more, the less often all threads wait for
+/// the slowest.
+const MOST_AT_ONCE: usize = 32;
+
 /// The runs that were written so far.
 pub(super) struct Spilled {
     spill: Spill,
@@ -56,6 +60,7 @@ impl Spilled {
             }
         }
         let block = self.spill.block_bytes();
+        let at_once = (self.spill.memory() >> 20).clamp(AT_ONCE, MOST_AT_ONCE);
         let mut run = self.spill.run();
         // As many of the rows as do not make more than some blocks: keys may be long.
         let pack = |places: &&[Place]| {
@@ -69,10 +74,10 @@ impl Spilled {
                 blocks.push(key, payload);
                 packed += 1;
             }
-            blocks.seal();
+            blocks.finish();
             (blocks, packed)
         };
-        for places in order.chunks(AT_ONCE * BATCH) {
+        for places in order.chunks(at_once * BATCH) {
             let chunks: Vec<&[Place]> = places.chunks(BATCH).collect();
             for (chunk, (blocks, packed)) in chunks.iter().zip(workers.map(&chunks, pack)) {
                 run.append(&blocks)?;

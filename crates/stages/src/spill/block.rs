@@ -86,6 +86,13 @@ impl Blocks {
         self.raw.clear();
     }
 
+    /// Finishes the last block, and gives back the memory that only more entries would need.
+    pub(crate) fn finish(&mut self) {
+        self.seal();
+        self.raw = Vec::new();
+        self.sealed.shrink_to_fit();
+    }
+
     /// The blocks that are finished.
     pub(crate) fn sealed(&self) -> &[u8] {
         &self.sealed
