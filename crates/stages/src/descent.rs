@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use statline_pipeline::{ErrorRecord, Outlet, Scope, StageError, Stop, Unread, Watch, Watched};
-use statline_platform::{DirNode, Entries, Fault, Filesystem, Identity, error_code, is_cancelled};
+use statline_platform::{DirNode, Entries, Filesystem, Identity, error_code, is_cancelled};
 
 use crate::directories::Errand;
 use crate::enumerate::Scan;
@@ -248,13 +248,5 @@ impl Descent {
             status,
         });
         self.flush_if_due()
-    }
-
-    /// What a wait that was cut short by `Cancelled` came to: the run stops, or nothing more is asked.
-    pub(crate) fn after_cancel(&self, error: io::Error) -> io::Error {
-        match is_cancelled(&error) && !self.scan.context.is_stopping() {
-            true => Fault::Stalled.into(),
-            false => error,
-        }
     }
 }

@@ -3,14 +3,23 @@
 //! One thing must stay true: a run has one budget of descriptors, because the limit behind it is the process's.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use statline_pipeline::{Opening, StageError};
+use statline_pipeline::{Context, Opening, StageError};
 use statline_platform::{
-    Backend, BackendChoice, Concurrency, DirNode, Fields, FileId, Filesystem, Handles, Identity,
-    default_budget, select,
+    Backend, BackendChoice, Concurrency, DirNode, Fault, Fields, FileId, Filesystem, Handles,
+    Identity, default_budget, is_cancelled, select,
 };
+
+/// What a wait that was cut short came to: the run stops, or nothing more is asked.
+pub(crate) fn after_cancel(context: &Context, error: io::Error) -> io::Error {
+    match is_cancelled(&error) && !context.is_stopping() {
+        true => Fault::Stalled.into(),
+        false => error,
+    }
+}
 
 /// Shared through [`Opening::resource`] by all stages that open directories.
 pub(crate) struct Directories {

@@ -29,7 +29,7 @@ use statline_platform::{
 
 use crate::claims::{Claim, Claims, SLICE};
 use crate::digester::{CHUNK, Digester, Reading};
-use crate::directories::{BackendSetting, Directories, Errand, backend};
+use crate::directories::{BackendSetting, Directories, Errand, after_cancel, backend};
 use crate::error_codes;
 use crate::field::{Field, carries, come_as_records, need, report_missing};
 use crate::remembered_hashes::{NewHashes, RememberedHashes};
@@ -339,7 +339,7 @@ fn work_on(worker: &mut Watch<HashWorker>, mut claim: Claim) -> Result<(), Stage
         match digest {
             Ok(hash) => claim.found(row, hash),
             Err(error) => {
-                let error = worker.after_cancel(error);
+                let error = after_cancel(&worker.shared.context, error);
                 if is_cancelled(&error) {
                     return Err(StageError::Stopped(Stop::Cancelled));
                 }
@@ -460,14 +460,6 @@ impl HashWorker {
     fn is_hopeless(&self, directory: &DirNode) -> bool {
         let directories = &self.shared.digester.directories;
         self.shared.context.has_given_up() || directories.is_dead(directory)
-    }
-
-    /// What a reading that was cut short came to: the run stops, or nothing more is asked.
-    fn after_cancel(&self, error: io::Error) -> io::Error {
-        match is_cancelled(&error) && !self.shared.context.is_stopping() {
-            true => Fault::Stalled.into(),
-            false => error,
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use statline_platform::{
 use crate::DirectoryStatus;
 use crate::admission::Admission;
 use crate::descent::Descent;
+use crate::directories::after_cancel;
 use crate::enumerate::Scan;
 use crate::frontier::Siblings;
 use crate::links::leads_nowhere;
@@ -220,7 +221,7 @@ impl Reading {
         let (listing, filesystem) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                let error = worker.after_cancel(error);
+                let error = after_cancel(&worker.scan.context, error);
                 return reading.fail(worker, "open", error).map(|()| None);
             }
         };

@@ -24,7 +24,7 @@ use statline_platform::{
 };
 
 use self::fetching::Fetching;
-use crate::directories::{BackendSetting, Directories, Errand, Wish, backend};
+use crate::directories::{BackendSetting, Directories, Errand, Wish, after_cancel, backend};
 use crate::error_codes;
 use crate::field::Field;
 use crate::fields::StatFields;
@@ -413,7 +413,7 @@ impl Work {
         let (pinned, inode_order) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                let error = worker.after_cancel(error);
+                let error = after_cancel(&worker.shared.context, error);
                 let order = Arc::unwrap_or_clone(asking.order);
                 return self.group_failed(worker, &order, "open", &error);
             }
@@ -443,7 +443,7 @@ impl Work {
         self.asking.order = Arc::default();
         worker.spare = Arc::unwrap_or_clone(asking.order);
         for (entry, error) in errors {
-            let error = worker.after_cancel(error);
+            let error = after_cancel(&worker.shared.context, error);
             if is_cancelled(&error) {
                 return Err(StageError::Stopped(Stop::Cancelled));
             }
@@ -556,7 +556,7 @@ impl Work {
                 match target {
                     Ok(target) => targets.push(entry, &target),
                     Err(error) => {
-                        let error = worker.after_cancel(error);
+                        let error = after_cancel(&worker.shared.context, error);
                         if is_cancelled(&error) {
                             return Err(StageError::Stopped(Stop::Cancelled));
                         }
@@ -622,13 +622,5 @@ impl StatWorker {
     /// Whether nothing is to be asked of a directory's file system any more, because it does not answer.
     fn is_hopeless(&self, directory: &DirNode) -> bool {
         self.shared.context.has_given_up() || self.shared.directories.is_dead(directory)
-    }
-
-    /// What a wait that was cut short came to: the run stops, or nothing more is asked.
-    fn after_cancel(&self, error: io::Error) -> io::Error {
-        match is_cancelled(&error) && !self.shared.context.is_stopping() {
-            true => Fault::Stalled.into(),
-            false => error,
-        }
     }
 }
