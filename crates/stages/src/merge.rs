@@ -10,7 +10,7 @@ use statline_pipeline::{Context, StageError};
 use statline_platform::{compare_paths, compare_relative_paths};
 
 use crate::Row;
-use crate::omissions::{self, LeftOut};
+use crate::omissions::{self, Omission};
 use crate::side::Side;
 
 /// Two sides in step.
@@ -56,7 +56,7 @@ impl Merge {
     }
 
     /// What was left out of either side by their stages behind `enumerate`.
-    pub(crate) fn filtered(&self) -> Option<(&'static str, LeftOut)> {
+    pub(crate) fn filtered(&self) -> Option<(&'static str, Omission)> {
         let sides = [&self.left, &self.right];
         sides.into_iter().find_map(|side| {
             let mut left_out = side.left_out().into_iter();

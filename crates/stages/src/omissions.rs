@@ -17,7 +17,7 @@ pub(crate) const LEFT_OUT: &str = "left_out";
 
 /// A stage that leaves something out, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LeftOut {
+pub(crate) struct Omission {
     pub(crate) kind: String,
     pub(crate) options: Value,
 }
@@ -48,7 +48,7 @@ pub(crate) fn state(
 }
 
 /// What one of our own stages leaves out with these options.
-fn own(kind: &str, options: &Value) -> Option<LeftOut> {
+fn own(kind: &str, options: &Value) -> Option<Omission> {
     let option = |name: &str| options.get(name);
     let options = match kind {
         "filter" => options.clone(),
@@ -66,7 +66,7 @@ fn own(kind: &str, options: &Value) -> Option<LeftOut> {
         },
         _ => return None,
     };
-    Some(LeftOut {
+    Some(Omission {
         kind: kind.to_owned(),
         options,
     })
@@ -81,13 +81,13 @@ pub(crate) fn of_stage(
     is_source: bool,
     options: Option<&Value>,
     facts: &BTreeMap<String, Value>,
-) -> Vec<LeftOut> {
+) -> Vec<Omission> {
     if let Some(stated) = facts.get(LEFT_OUT) {
         return serde_json::from_value(stated.clone()).unwrap_or_default();
     }
     match options {
         // What a program's own source could have sent, and did not, nobody knows.
-        Some(options) if !is_source && !WHOLE.contains(&kind) => vec![LeftOut {
+        Some(options) if !is_source && !WHOLE.contains(&kind) => vec![Omission {
             kind: kind.to_owned(),
             options: options.clone(),
         }],
@@ -95,18 +95,18 @@ pub(crate) fn of_stage(
     }
 }
 
-impl fmt::Display for LeftOut {
+impl fmt::Display for Omission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} with {}", self.kind, self.options)
     }
 }
 
 /// What was left out, in words.
-pub(crate) fn describe(left_out: &[LeftOut]) -> String {
+pub(crate) fn describe(left_out: &[Omission]) -> String {
     match left_out {
         [] => "nothing".to_owned(),
         some => {
-            let some: Vec<String> = some.iter().map(LeftOut::to_string).collect();
+            let some: Vec<String> = some.iter().map(Omission::to_string).collect();
             some.join(", then ")
         }
     }

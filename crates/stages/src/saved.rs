@@ -18,7 +18,7 @@ use statline_pipeline::{
 };
 use statline_platform::{DirNode, Kind as EntryKind, NameBuf, compare_paths};
 
-use crate::omissions::{self, LEFT_OUT, LeftOut};
+use crate::omissions::{self, LEFT_OUT, Omission};
 use crate::output_mark::digest;
 use crate::roots::ROOTS;
 use crate::saved_path::SavedPaths;
@@ -174,7 +174,7 @@ fn unfit(path: &Path, error: VerifyError) -> StageError {
 struct MarkedScan {
     /// As the paths begin with them.
     roots: Vec<RootPath>,
-    left_out: Vec<LeftOut>,
+    left_out: Vec<Omission>,
     unread: Vec<Unread>,
 }
 

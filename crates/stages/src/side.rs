@@ -10,7 +10,7 @@ use serde_json::Value;
 use statline_pipeline::{Context, Inlet, StageError, Upstream};
 use statline_platform::{DirNode, NameBuf, compare_paths};
 
-use crate::omissions::{self, LeftOut};
+use crate::omissions::{self, Omission};
 use crate::roots::ROOTS;
 use crate::unread::UnreadPaths;
 use crate::{Change, DirectoryStatus, RecordBatch, Row};
@@ -91,7 +91,7 @@ impl Side {
     }
 
     /// What the job left out of the side on purpose, in the order in which its stages did.
-    pub(crate) fn left_out(&self) -> Vec<LeftOut> {
+    pub(crate) fn left_out(&self) -> Vec<Omission> {
         let stages = self.context.upstream(self.port).iter().rev();
         stages
             .flat_map(|stage| {
