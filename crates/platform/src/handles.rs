@@ -161,6 +161,12 @@ impl Handles {
         Ok(listing)
     }
 
+    /// How many directories can be listed at a time.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        self.0.lock().leases
+    }
+
     /// Gives up a handle that turned out to be stale (`ESTALE`): the next [`Handles::pin`] opens
     /// the directory anew. Others that have it pinned keep it.
     pub fn discard(&self, pinned: Pinned) {

@@ -13,6 +13,8 @@ use statline_platform::{
     Identity, default_budget, is_cancelled, select,
 };
 
+use crate::concurrency::cores;
+
 /// What a wait that was cut short came to: the run stops, or nothing more is asked.
 pub(crate) fn after_cancel(context: &Context, error: io::Error) -> io::Error {
     match is_cancelled(&error) && !context.is_stopping() {
@@ -210,10 +212,6 @@ impl Drop for Errand {
             *count -= 1;
         }
     }
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The backend that an option names.

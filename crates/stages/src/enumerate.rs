@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Context, Counter, DEFAULT_OUTPUT, Declare, Kind, Opening, OutputPort, Properties, StageError,
-    ThreadSetting, Threading,
+    Threading,
 };
 use statline_platform::{Backend, Identity};
 
@@ -19,8 +19,11 @@ use crate::descent::Descent;
 use crate::directories::{BackendSetting, Directories, backend};
 use crate::error_codes;
 use crate::exclude::Excludes;
+use crate::concurrency::{Governor, Threads};
 use crate::frontier::Frontier;
 use crate::left_out::LeftOut;
+use crate::mount::{MountKey, Mounts};
+use crate::mount_report::MountReport;
 use crate::omissions;
 use crate::opened_roots::Roots;
 use crate::roots::{ROOTS, RootPath};
@@ -143,10 +146,31 @@ impl Kind for Enumerate {
         for root in &roots.directories {
             left_out.note(root.root_path(), &excludes);
         }
-        let threads = match stage.threads() {
-            ThreadSetting::Auto => directories.threads(),
-            ThreadSetting::Count(count) => count,
-        };
+        let governor = stage.resource(|| Ok(Governor::new()))?;
+        governor.start()?;
+        let most = Threads::most(stage.threads()).min(directories.handles.leases());
+        let report = MountReport::new(stage.context());
+        let threads = Threads::new(stage.threads(), most, &governor, {
+            let report = Arc::clone(&report);
+            move |mount, history| report.decided(mount, history)
+        });
+        let mounts = Mounts::new(threads);
+        let on_mounts: Vec<_> = roots
+            .directories
+            .iter()
+            .zip(&roots.filesystems)
+            .filter_map(|(root, filesystem)| {
+                let key = MountKey::from(root.identity()?);
+                Some((mounts.of(key, root, *filesystem), Arc::clone(root)))
+            })
+            .collect();
+        let threads = on_mounts
+            .iter()
+            .map(|(mount, _)| mount.limit.allowed())
+            .max()
+            .unwrap_or(1);
+        let frontier = Frontier::new(on_mounts, || false);
+        report.watch(&frontier);
         let shared = Arc::new(Scan {
             excludes,
             excluded: stage.context().counter("excluded"),
@@ -159,13 +183,15 @@ impl Kind for Enumerate {
             config,
             directories,
             backend,
+            mounts,
+            _governor: governor,
         });
         let mut first = roots.first;
-        for frontier in Frontier::share(roots.directories, threads) {
+        for _ in 0..threads {
             let first = std::mem::take(&mut first);
             stage.watched(|ends| {
                 let out = ends.output(&output);
-                Ok(Descent::new(&shared, out, frontier, first))
+                Ok(Descent::new(&shared, out, frontier.part(), first))
             })?;
         }
         Ok(())
@@ -190,4 +216,7 @@ pub(crate) struct Scan {
     pub(crate) root_identities: Vec<Identity>,
     pub(crate) directories: Arc<Directories>,
     pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) mounts: Mounts,
+    /// Sets the limits of the mounts for as long as anybody works.
+    _governor: Arc<Governor>,
 }

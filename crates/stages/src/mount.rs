@@ -1,0 +1,89 @@
+//! A mount as the workers of one stage see it.
+//!
+//! Directories are on the same mount if the system says so (`mnt_id` of statx(2)), or, where it does not tell, if they
+//! are on the same device: the subvolumes of one btrfs have devices of their own. One thing must stay true: each mount
+//! has one limit, however many directories lead to it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use statline_platform::{DirNode, Filesystem, Identity};
+
+use crate::concurrency::{Limit, Threads};
+
+/// Tells mounts from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum MountKey {
+    Mount(u64),
+    Device(u64),
+}
+
+impl From<&Identity> for MountKey {
+    fn from(identity: &Identity) -> MountKey {
+        match identity.mount_id {
+            Some(mount) => MountKey::Mount(mount),
+            None => MountKey::Device(identity.device),
+        }
+    }
+}
+
+/// A mount that one stage works on.
+pub(crate) struct Mount {
+    pub(crate) key: MountKey,
+    /// The directory by which it was met.
+    pub(crate) path: Vec<u8>,
+    /// What it holds, if the system tells.
+    pub(crate) filesystem: Option<Filesystem>,
+    pub(crate) limit: Limit,
+    /// How many things to do wait there that anybody may take.
+    pub(crate) queued: AtomicUsize,
+}
+
+/// The mounts that one stage has met.
+pub(crate) struct Mounts {
+    known: Mutex<HashMap<MountKey, Arc<Mount>>>,
+    threads: Threads,
+}
+
+impl Mounts {
+    pub(crate) fn new(threads: Threads) -> Mounts {
+        Mounts {
+            known: Mutex::default(),
+            threads,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<MountKey, Arc<Mount>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mount that was met before.
+    pub(crate) fn known(&self, key: MountKey) -> Option<Arc<Mount>> {
+        self.lock().get(&key).cloned()
+    }
+
+    /// The mount that an open directory is on.
+    pub(crate) fn of(
+        &self,
+        key: MountKey,
+        directory: &DirNode,
+        filesystem: Option<Filesystem>,
+    ) -> Arc<Mount> {
+        let mut known = self.lock();
+        let unknown = match known.entry(key) {
+            Entry::Occupied(known) => return Arc::clone(known.get()),
+            Entry::Vacant(unknown) => unknown,
+        };
+        let mount = Arc::new(Mount {
+            key,
+            path: directory.path_bytes(),
+            filesystem,
+            limit: Limit::new(self.threads.start(filesystem)),
+            queued: AtomicUsize::new(0),
+        });
+        self.threads.govern(&mount);
+        Arc::clone(unknown.insert(mount))
+    }
+}
