@@ -9,6 +9,7 @@
 //! `stat` that reports what cannot be read. One thing must stay true: every name of a chunk is claimed once, and handed
 //! on by who claimed it, with metadata or without.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,16 +21,17 @@ use statline_platform::{DirNode, Entries, Fault, Handle, Kind, Metadata, Name};
 use crate::descent::Descent;
 use crate::directories::Wish;
 use crate::enumerate::Scan;
+use crate::politeness::{Escort, pass};
 
 /// How long a call may go on before the worker looks up: whether it is still wanted on this mount, and whether somebody
 /// could help.
-const SPELL: Duration = Duration::from_millis(10);
+pub(crate) const SPELL: Duration = Duration::from_millis(10);
 
 /// What is done sooner than another worker is woken is not worth being shared out.
 const WORTH_SHARING: Duration = Duration::from_micros(100);
 
 /// How many entries are asked for between two looks at the clock.
-const PIECE: usize = 32;
+pub(crate) const PIECE: usize = 32;
 
 /// A call that takes longer did not come from memory.
 pub(crate) const FROM_MEMORY: Duration = Duration::from_micros(10);
@@ -206,11 +208,12 @@ pub(crate) fn fetch(
             Some(handle) => Directory::Open(Arc::clone(handle)),
             None => Directory::ToBeOpened(Arc::clone(&worker.scan)),
         };
-        let follow = worker.scan.config.follow_symlinks;
+        let (escort, follow) = (worker.escort(), worker.scan.config.follow_symlinks);
         let pending = worker.pending_for(claim.names.len());
         pending.note_looked_at(SystemTime::now().into());
         let mut spell = Spell {
             directory,
+            escort,
             wish,
             follow,
             chunk: Arc::clone(&claim.chunk),
@@ -246,6 +249,7 @@ pub(crate) fn fetch(
 /// What one call does, and what it takes along.
 struct Spell {
     directory: Directory,
+    escort: Option<Escort>,
     wish: Wish,
     follow: bool,
     chunk: Arc<Chunk>,
@@ -264,38 +268,40 @@ enum Directory {
 
 impl Spell {
     fn run(&mut self, pulse: &Pulse) {
+        // What could not be asked for, `stat` asks for, and finds out what the matter is.
+        if self.ask(pulse).is_err() {
+            let all = self.metadata.len() + self.names.len();
+            self.metadata.resize(all, Metadata::default());
+            self.names.start = self.names.end;
+        }
+    }
+
+    fn ask(&mut self, pulse: &Pulse) -> io::Result<()> {
         let pinned;
         let handle: &Handle = match &self.directory {
             Directory::Open(handle) => handle,
             Directory::ToBeOpened(scan) => {
-                let opened = scan.directories.handles.pin(&self.chunk.directory, &|| {
+                let cancelled = || {
                     pulse.alive();
                     scan.context.is_stopping() || scan.context.has_given_up()
-                });
-                match opened {
-                    Ok(opened) => {
-                        pinned = opened;
-                        &pinned
-                    }
-                    // `stat` finds out what the matter is.
-                    Err(_) => {
-                        let all = self.metadata.len() + self.names.len();
-                        self.metadata.resize(all, Metadata::default());
-                        self.names.start = self.names.end;
-                        return;
-                    }
-                }
+                };
+                let handles = &scan.directories.handles;
+                pinned = handles.pin(&self.chunk.directory, &cancelled)?;
+                &pinned
             }
         };
+        let passage = pass(self.escort.as_ref(), pulse)?;
+        let piece = passage.piece(PIECE);
         let Wish { fields, backend } = &self.wish;
         let (began, first) = (Instant::now(), self.names.start);
         while !self.names.is_empty() {
-            let end = self.names.end.min(self.names.start + PIECE);
+            let end = self.names.end.min(self.names.start + piece);
             self.order.clear();
             self.order.extend(self.names.start as u32..end as u32);
+            passage.spend(self.order.len(), pulse)?;
             let (metadata, fetched) = (&mut self.metadata, &mut self.fetched);
             // In the order of the chunk, so each comes to its place.
-            let mut sink = |entry: u32, result: std::io::Result<Metadata>| {
+            let mut sink = |entry: u32, result: io::Result<Metadata>| {
                 *fetched += u64::from(result.is_ok());
                 metadata.push(result.unwrap_or_default());
                 pulse.done((entry as usize - first) as u64 + 1);
@@ -307,5 +313,6 @@ impl Spell {
                 break;
             }
         }
+        Ok(())
     }
 }

@@ -23,6 +23,7 @@ use crate::enumerate::Scan;
 use crate::frontier::{LocalFrontier, Next};
 use crate::mount::MountKey;
 use crate::opened_roots::First;
+use crate::politeness::Escort;
 use crate::reading::{Progress, Reading, Sent};
 use crate::{DirectoryEnd, DirectoryStatus, EntryBatch};
 
@@ -172,13 +173,26 @@ impl Descent {
         if self.pending.is_empty() {
             self.since = self.gauge.last();
             self.pending = EntryBatch::with_capacity(entries.max(self.full()));
-            self.pending.set_follows_links(self.scan.config.follow_symlinks);
+            self.pending
+                .set_follows_links(self.scan.config.follow_symlinks);
+            self.pending.set_urgent(self.interleaved().is_some());
         }
         &mut self.pending
     }
 
+    /// How many names to hand on at once where attributes come along with names only while somebody stats them, and that
+    /// is not done here.
+    fn interleaved(&self) -> Option<usize> {
+        let filesystem = self.frontier.mount()?.filesystem?;
+        let profile = filesystem.profile();
+        (self.wish.is_none() && profile.interleave).then_some(profile.chunk)
+    }
+
     /// How many entries make a message full.
     fn full(&self) -> usize {
+        if let Some(chunk) = self.interleaved() {
+            return chunk;
+        }
         let mount = self.frontier.mount();
         let active = mount.map_or(1, |mount| mount.limit.active().max(1));
         (GATHERED / active).min(BATCH)
@@ -229,6 +243,12 @@ impl Descent {
         self.pending.append_range(directory, names, range);
         self.pending.put_metadata(metadata);
         self.flush_if_due()
+    }
+
+    /// What a call to the mount at work takes along.
+    pub(crate) fn escort(&self) -> Option<Escort> {
+        let mount = self.frontier.mount()?;
+        mount.gate.escort(&self.scan.context)
     }
 
     /// So many calls to the mount at work have come back.

@@ -14,6 +14,7 @@ use statline_platform::{
 };
 
 use crate::concurrency::cores;
+use crate::politeness::Politeness;
 
 /// What a wait that was cut short came to: the run stops, or nothing more is asked.
 pub(crate) fn after_cancel(context: &Context, error: io::Error) -> io::Error {
@@ -34,6 +35,8 @@ pub(crate) struct Directories {
     follows_links: AtomicBool,
     /// What each stage that fetches metadata asks for.
     wishes: Mutex<Vec<Wish>>,
+    /// How much the run may ask of each mount.
+    pub(crate) politeness: Arc<Politeness>,
     /// Whether some stage does not want metadata of everything that is listed.
     picks: AtomicBool,
     /// How many calls were given up and have not come back, by what they show to hang.
@@ -77,6 +80,7 @@ impl Directories {
             listers: AtomicUsize::new(0),
             follows_links: AtomicBool::new(false),
             wishes: Mutex::default(),
+            politeness: Arc::default(),
             picks: AtomicBool::new(false),
             stuck: Mutex::default(),
             any_stuck: AtomicBool::new(false),

@@ -4,7 +4,8 @@
 //! directory is read, `admission.rs` which directories are. One thing must stay true: what the workers share is made
 //! here, once.
 
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock, Weak};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,11 +16,11 @@ use statline_pipeline::{
 use statline_platform::{Backend, Identity};
 
 use crate::EntryBatch;
+use crate::concurrency::{Governor, Threads};
 use crate::descent::Descent;
 use crate::directories::{BackendSetting, Directories, backend};
 use crate::error_codes;
 use crate::exclude::Excludes;
-use crate::concurrency::{Governor, Threads};
 use crate::frontier::Frontier;
 use crate::left_out::LeftOut;
 use crate::mount::{MountKey, Mounts};
@@ -54,6 +55,12 @@ pub struct EnumerateConfig {
     /// Whether to leave out the snapshot directories of file servers: .snapshot on NFS, .zfs on ZFS and NFS.
     #[serde(default = "yes")]
     pub skip_snapshots: bool,
+    /// How many calls may be under way on one mount at a time, so that a file server has something left for others.
+    #[serde(default)]
+    pub max_concurrency: Option<NonZeroU32>,
+    /// How many calls may be made to one mount in a second.
+    #[serde(default)]
+    pub max_ops_per_second: Option<NonZeroU32>,
     /// The system calls to use.
     #[serde(default)]
     pub backend: BackendSetting,
@@ -75,6 +82,8 @@ impl EnumerateConfig {
             exclude: Vec::new(),
             skip_pseudo: true,
             skip_snapshots: true,
+            max_concurrency: None,
+            max_ops_per_second: None,
             backend: BackendSetting::Auto,
         }
     }
@@ -134,6 +143,9 @@ impl Kind for Enumerate {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
         directories.note_lister();
+        directories
+            .politeness
+            .restrict(config.max_concurrency, config.max_ops_per_second);
         if config.follow_symlinks {
             directories.note_followed_links();
         }
@@ -148,13 +160,21 @@ impl Kind for Enumerate {
         }
         let governor = stage.resource(|| Ok(Governor::new()))?;
         governor.start()?;
-        let most = Threads::most(stage.threads()).min(directories.handles.leases());
-        let report = MountReport::new(stage.context());
-        let threads = Threads::new(stage.threads(), most, &governor, {
-            let report = Arc::clone(&report);
-            move |mount, history| report.decided(mount, history)
+        let most = Threads::most(stage.threads(), config.max_concurrency)
+            .min(directories.handles.leases());
+        // The frontier begins with the roots' mounts, so it is made after them.
+        let told: Arc<OnceLock<Weak<Frontier>>> = Arc::default();
+        let report = MountReport::new(stage.context(), {
+            let told = Arc::clone(&told);
+            move || {
+                let frontier = told.get().and_then(Weak::upgrade);
+                frontier.inspect(|frontier| frontier.limits_changed());
+            }
         });
-        let mounts = Mounts::new(threads);
+        let threads = Threads::new(stage.threads(), most, &governor, move |mount, history| {
+            report.decided(mount, history);
+        });
+        let mounts = Mounts::new(threads, &directories.politeness);
         let on_mounts: Vec<_> = roots
             .directories
             .iter()
@@ -170,7 +190,7 @@ impl Kind for Enumerate {
             .max()
             .unwrap_or(1);
         let frontier = Frontier::new(on_mounts, || false);
-        report.watch(&frontier);
+        let _ = told.set(Arc::downgrade(&frontier));
         let shared = Arc::new(Scan {
             excludes,
             excluded: stage.context().counter("excluded"),

@@ -137,8 +137,7 @@ impl Queue {
     }
 
     fn note_length(&self) {
-        let length =
-            self.begun.len() + self.chunks.len() + self.siblings.len() + self.roots.len();
+        let length = self.begun.len() + self.chunks.len() + self.siblings.len() + self.roots.len();
         self.mount.queued.store(length, Ordering::Relaxed);
     }
 }
@@ -203,7 +202,13 @@ impl Frontier {
         let wanted: usize = queues
             .mounts
             .iter()
-            .map(|queue| queue.mount.queued.load(Ordering::Relaxed).min(queue.mount.limit.room()))
+            .map(|queue| {
+                queue
+                    .mount
+                    .queued
+                    .load(Ordering::Relaxed)
+                    .min(queue.mount.limit.room())
+            })
             .sum();
         self.summon(&mut queues, wanted);
     }
@@ -292,7 +297,9 @@ impl LocalFrontier {
 
     /// Whether more are at work on the mount than should be, so that this worker is to hand back what it has.
     pub(crate) fn is_over(&self) -> bool {
-        self.mount.as_ref().is_some_and(|mount| mount.limit.is_over())
+        self.mount
+            .as_ref()
+            .is_some_and(|mount| mount.limit.is_over())
     }
 
     /// How many could take part in fetching the metadata of a chunk, as far as nothing else waits for them.
@@ -323,7 +330,10 @@ impl LocalFrontier {
         };
         let mut queues = self.shared.lock();
         let queue = queues.of(mount);
-        let place = queue.chunks.iter().position(|other| Arc::ptr_eq(other, chunk));
+        let place = queue
+            .chunks
+            .iter()
+            .position(|other| Arc::ptr_eq(other, chunk));
         let found = place.and_then(|place| queue.chunks.remove(place));
         queue.note_length();
         drop(queues);

@@ -51,6 +51,7 @@ mod path_order;
 mod path_prefix;
 mod paths;
 mod plan;
+mod politeness;
 mod reading;
 mod recall;
 mod record_batch;

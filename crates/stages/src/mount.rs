@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use statline_platform::{DirNode, Filesystem, Identity};
 
 use crate::concurrency::{Limit, Threads};
+use crate::politeness::{Gate, Politeness};
 
 /// Tells mounts from each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,21 +38,41 @@ pub(crate) struct Mount {
     /// What it holds, if the system tells.
     pub(crate) filesystem: Option<Filesystem>,
     pub(crate) limit: Limit,
+    pub(crate) gate: Arc<Gate>,
     /// How many things to do wait there that anybody may take.
     pub(crate) queued: AtomicUsize,
+}
+
+/// A worker's right to be at work on a mount, until it is dropped.
+pub(crate) struct Turn(Arc<Mount>);
+
+impl Mount {
+    /// Waits for a turn; none if `stopped` says that there is no use in waiting.
+    pub(crate) fn turn(self: &Arc<Mount>, stopped: impl Fn() -> bool) -> Option<Turn> {
+        let entered = self.limit.enter_in_turn(stopped);
+        entered.then(|| Turn(Arc::clone(self)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.limit.leave();
+    }
 }
 
 /// The mounts that one stage has met.
 pub(crate) struct Mounts {
     known: Mutex<HashMap<MountKey, Arc<Mount>>>,
     threads: Threads,
+    politeness: Arc<Politeness>,
 }
 
 impl Mounts {
-    pub(crate) fn new(threads: Threads) -> Mounts {
+    pub(crate) fn new(threads: Threads, politeness: &Arc<Politeness>) -> Mounts {
         Mounts {
             known: Mutex::default(),
             threads,
+            politeness: Arc::clone(politeness),
         }
     }
 
@@ -81,6 +102,7 @@ impl Mounts {
             path: directory.path_bytes(),
             filesystem,
             limit: Limit::new(self.threads.start(filesystem)),
+            gate: self.politeness.gate(key),
             queued: AtomicUsize::new(0),
         });
         self.threads.govern(&mount);

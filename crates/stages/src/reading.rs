@@ -21,6 +21,7 @@ use crate::enumerate::Scan;
 use crate::frontier::Siblings;
 use crate::links::leads_nowhere;
 use crate::mount::{Mount, MountKey};
+use crate::politeness::{Escort, pass};
 use crate::stale::{STALE_REPETITIONS, is_stale};
 
 /// What was sent of a directory.
@@ -250,7 +251,12 @@ impl Reading {
     fn open(self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let (scan, node) = (Arc::clone(&worker.scan), Arc::clone(&self.node));
         let here = worker.frontier.mount().map(|mount| mount.key);
-        let opening = move |pulse: &Pulse| open(&scan, &node, here, pulse);
+        let escort = worker.escort();
+        let opening = move |pulse: &Pulse| {
+            let passage = pass(escort.as_ref(), pulse)?;
+            passage.spend(1, pulse)?;
+            open(&scan, &node, here, pulse)
+        };
         let (mut reading, opened) = self.call_out(worker, opening)?;
         let (listing, elsewhere) = match opened {
             Ok(opened) => opened,
@@ -286,11 +292,16 @@ impl Reading {
         let mut names = Arc::get_mut(&mut self.names)
             .map(std::mem::take)
             .unwrap_or_default();
-        let (mut reading, (listing, names, more)) = self.call_out(worker, move |_| {
+        let escort = worker.escort();
+        let (mut reading, (listing, names, more)) = self.call_out(worker, move |pulse| {
             names.clear();
-            let more = listing.read(&mut names);
+            let more = pass(escort.as_ref(), pulse).and_then(|passage| {
+                passage.spend(1, pulse)?;
+                listing.read(&mut names)
+            });
             (listing, names, more)
         })?;
+        let more = more.map_err(|error| after_cancel(&worker.scan.context, error));
         // Nothing was read of it, so it may begin anew; later nobody knows where in another listing this one was.
         if more.as_ref().is_err_and(is_stale)
             && reading.sent.entries == 0
@@ -328,8 +339,12 @@ impl Reading {
             (false, Some(listing)) => {
                 let (handle, chunk) = (listing.shared_handle(), Arc::clone(&self.names));
                 let (backend, follow) = (Arc::clone(&worker.scan.backend), self.follows_links);
+                let escort = worker.escort();
                 self.call_out(worker, move |pulse| {
-                    resolve_all(&*backend, &handle, &chunk, unresolved, follow, pulse)
+                    let escort = escort.as_ref();
+                    resolve_all(
+                        &*backend, &handle, &chunk, unresolved, follow, escort, pulse,
+                    )
                 })?
             }
             _ => (self, Vec::new()),
@@ -466,7 +481,8 @@ impl Reading {
             }
             Ok(false) => {
                 let retires = self.sent.directories == 0 && !self.is_left_to_stat;
-                self.close(worker, Ending::Complete, retires).map(|()| FINISHED)
+                self.close(worker, Ending::Complete, retires)
+                    .map(|()| FINISHED)
             }
             Err(error) => self.fail(worker, "list", error).map(|()| FINISHED),
         }
@@ -577,9 +593,10 @@ fn open(
     })?;
     let key = node.identity().map(MountKey::from);
     let elsewhere = key.filter(|_| key != here).map(|key| {
-        scan.mounts
-            .known(key)
-            .unwrap_or_else(|| scan.mounts.of(key, node, Filesystem::of(listing.handle()).ok()))
+        scan.mounts.known(key).unwrap_or_else(|| {
+            scan.mounts
+                .of(key, node, Filesystem::of(listing.handle()).ok())
+        })
     });
     Ok((listing, elsewhere))
 }
@@ -597,6 +614,7 @@ fn resolve_all(
     chunk: &Entries,
     unresolved: Vec<u32>,
     follow: bool,
+    escort: Option<&Escort>,
     pulse: &Pulse,
 ) -> Vec<(u32, io::Result<Resolved>)> {
     let kind_of = |entry: usize, follow| {
@@ -604,6 +622,7 @@ fn resolve_all(
         Ok::<_, io::Error>(metadata.kind().unwrap_or(Kind::Other))
     };
     let resolve = |entry: usize| {
+        pass(escort, pulse)?.spend(1, pulse)?;
         let kind = match chunk.kind(entry) {
             Some(kind) => kind,
             None => kind_of(entry, false)?,

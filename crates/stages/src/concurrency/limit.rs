@@ -4,15 +4,25 @@
 //! away, but each of them that looks finds that it is one too many, until enough have left.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::utils::CachePadded;
+
+/// How long one who waits for a turn sleeps before looking whether there is any use in it.
+const SLICE: Duration = Duration::from_millis(20);
+
+/// How long others do.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Workers of one stage on one mount.
 #[derive(Debug)]
 pub(crate) struct Limit {
     allowed: AtomicUsize,
     active: AtomicUsize,
+    /// How many wait for their turn.
+    waiting: Mutex<usize>,
+    turn: Condvar,
     measured: CachePadded<Measured>,
 }
 
@@ -39,6 +49,8 @@ impl Limit {
         Limit {
             allowed: AtomicUsize::new(allowed.max(1)),
             active: AtomicUsize::new(0),
+            waiting: Mutex::default(),
+            turn: Condvar::new(),
             measured: CachePadded::default(),
         }
     }
@@ -51,6 +63,7 @@ impl Limit {
     /// Changes how many may be at work: one at least.
     pub(crate) fn allow(&self, workers: usize) {
         self.allowed.store(workers.max(1), Ordering::SeqCst);
+        self.wake(Condvar::notify_all);
     }
 
     /// How many are at work.
@@ -75,6 +88,41 @@ impl Limit {
     /// Ends work on the mount.
     pub(crate) fn leave(&self) {
         self.active.fetch_sub(1, Ordering::SeqCst);
+        self.wake(Condvar::notify_one);
+    }
+
+    fn wake(&self, notify: impl Fn(&Condvar)) {
+        // The lock orders this against a worker between its try and its sleep.
+        if *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) > 0 {
+            notify(&self.turn);
+        }
+    }
+
+    /// Begins work on the mount as soon as one more may; false if `stopped` says that there is no use in waiting, which
+    /// one of those that wait asks every 20 ms.
+    pub(crate) fn enter_in_turn(&self, stopped: impl Fn() -> bool) -> bool {
+        if self.enter() {
+            return true;
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting += 1;
+        let entered = loop {
+            if self.enter() {
+                break true;
+            }
+            if stopped() {
+                break false;
+            }
+            let time = if *waiting == 1 { SLICE } else { LONG };
+            let woken = self.turn.wait_timeout(waiting, time);
+            (waiting, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        };
+        *waiting -= 1;
+        drop(waiting);
+        if !entered {
+            self.wake(Condvar::notify_all);
+        }
+        entered
     }
 
     /// Whether more are at work than may be.

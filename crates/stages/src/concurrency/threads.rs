@@ -3,6 +3,7 @@
 //! What is known of a kind of file system is where to start; what is measured decides. One thing must stay true: a number
 //! that the job states is used as it stands.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
@@ -48,11 +49,13 @@ impl Threads {
     }
 
     /// The most workers that can be at work on one mount.
-    pub(crate) fn most(setting: ThreadSetting) -> usize {
-        match setting {
+    pub(crate) fn most(setting: ThreadSetting, max_concurrency: Option<NonZeroU32>) -> usize {
+        let most = match setting {
             ThreadSetting::Auto => MOST,
             ThreadSetting::Count(count) => count,
-        }
+        };
+        // Whoever waits at a gate is of no use.
+        max_concurrency.map_or(most, |allowed| most.min(allowed.get() as usize))
     }
 
     /// How many to begin with on such a mount.
