@@ -8,6 +8,14 @@ mod byte_prefix;
 mod cache;
 mod claims;
 mod collect;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the stages do not yet ask it how many threads pay"
+    )
+)]
+mod concurrency;
 mod content_hash;
 mod csv;
 mod descent;
