@@ -1,12 +1,21 @@
 //! How many workers of a stage are at work on a mount: counted, measured, and adapted while the run lasts.
 //!
 //! A [`Limit`] is what workers look at: whether one more may begin, whether one is too many, and where they leave what
-//! they measured ([`Gauge`]). The [`Governor`] reads it at every tick, a controller for each mount decides, and
-//! [`Threads`] says between which bounds. One thing must stay true: no worker ever waits for a decision.
+//! they measured ([`Gauge`]). The [`Governor`] reads it at every tick and asks the mount's controller how many threads may
+//! work there from then on; [`Threads`] says between which bounds. `docs/concurrency.md` tells which ways of finding
+//! that number were tried, and how they did.
+//!
+//! Two things must stay true: no worker ever waits for a decision; and a controller looks at no clock, starts no thread and
+//! draws no number, so that whole runs can be tried out in a simulation (`concurrency/simulation.rs`).
 
 mod controller;
 mod governor;
+mod level;
 mod limit;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 pub(crate) use governor::{Governor, History};
