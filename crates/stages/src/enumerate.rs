@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Context, Counter, DEFAULT_OUTPUT, Declare, Kind, Opening, OutputPort, Properties, StageError,
-    ThreadSetting, Threading,
+    Threading,
 };
 use statline_platform::{Backend, Identity};
 
@@ -93,7 +93,7 @@ impl Kind for Enumerate {
     }
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&EnumerateConfig>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -143,10 +143,7 @@ impl Kind for Enumerate {
         for root in &roots.directories {
             left_out.note(root.root_path(), &excludes);
         }
-        let threads = match stage.threads() {
-            ThreadSetting::Auto => directories.threads(),
-            ThreadSetting::Count(count) => count,
-        };
+        let threads = stage.threads().resolve_to(directories.threads());
         let shared = Arc::new(Scan {
             excludes,
             excluded: stage.context().counter("excluded"),

@@ -16,8 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort, Kind, Opening, Order,
-    Outlet, OutputPort, Period, Properties, Pulse, Scope, StageError, Stop, ThreadSetting,
-    Threading, Watch, Watched,
+    Outlet, OutputPort, Period, Properties, Pulse, Scope, StageError, Stop, Threading, Watch,
+    Watched,
 };
 use statline_platform::{
     DirNode, Fault, Fields, Kind as EntryKind, Metadata, error_code, is_cancelled,
@@ -65,7 +65,7 @@ impl Kind for Stat {
     }
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&StatConfig>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -110,10 +110,7 @@ impl Kind for Stat {
                 None
             }
         };
-        let threads = match stage.threads() {
-            ThreadSetting::Auto => directories.threads(),
-            ThreadSetting::Count(count) => count,
-        };
+        let threads = stage.threads().resolve_to(directories.threads());
         let shared = Arc::new(Fetching {
             fields,
             targets: config.targets,
