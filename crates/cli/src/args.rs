@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use statline_pipeline::ByteSize;
+use statline_pipeline::{ByteSize, ThreadSetting};
 
 use crate::escape::escaped_message;
 use crate::exit::{DIFF_STATUS, EXIT_STATUS};
@@ -190,9 +190,10 @@ pub(crate) struct ScanArguments {
 
     /// List on so many threads, and fetch metadata on so many; by default as many as pay.
     ///
-    /// How many that is depends on the cores and on the file system; `statline doctor PATH` tells.
-    #[arg(short = 'j', long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=512), help_heading = "How to scan")]
-    pub(crate) threads: Option<u16>,
+    /// COUNT is a number such as 8, bounds such as 2..64 between which as many as pay are used, or `auto`. How many pay
+    /// depends on the cores and on the file system; `statline doctor PATH` tells.
+    #[arg(short = 'j', long, value_name = "COUNT", help_heading = "How to scan")]
+    pub(crate) threads: Option<ThreadSetting>,
 
     /// The system calls to use. `auto` tries what is fastest.
     #[arg(long, value_name = "NAME", help_heading = "How to scan")]

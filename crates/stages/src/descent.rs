@@ -100,7 +100,7 @@ impl Watched for Descent {
                     if worker.out.has_enough() {
                         return Err(StageError::ENOUGH);
                     }
-                    worker.frontier.wait();
+                    worker.parked(|worker| worker.frontier.wait());
                     worker.gauge.restart();
                 }
                 Next::End => return worker.flush(),

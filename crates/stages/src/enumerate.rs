@@ -105,7 +105,7 @@ impl Kind for Enumerate {
     }
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&EnumerateConfig>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -167,8 +167,9 @@ impl Kind for Enumerate {
         let report = MountReport::new(stage.context(), {
             let told = Arc::clone(&told);
             move || {
-                let frontier = told.get().and_then(Weak::upgrade);
-                frontier.inspect(|frontier| frontier.limits_changed());
+                if let Some(frontier) = told.get().and_then(Weak::upgrade) {
+                    frontier.limits_changed();
+                }
             }
         });
         let threads = Threads::new(stage.threads(), most, &governor, move |mount, history| {
@@ -184,12 +185,15 @@ impl Kind for Enumerate {
                 Some((mounts.of(key, root, *filesystem), Arc::clone(root)))
             })
             .collect();
-        let threads = on_mounts
+        let started = on_mounts
             .iter()
             .map(|(mount, _)| mount.limit.allowed())
             .max()
             .unwrap_or(1);
-        let frontier = Frontier::new(on_mounts, || false);
+        let frontier = Frontier::new(on_mounts, {
+            let context = stage.context().clone();
+            move || context.call_up()
+        });
         let _ = told.set(Arc::downgrade(&frontier));
         let shared = Arc::new(Scan {
             excludes,
@@ -207,12 +211,19 @@ impl Kind for Enumerate {
             _governor: governor,
         });
         let mut first = roots.first;
-        for _ in 0..threads {
+        for _ in 0..started {
             let first = std::mem::take(&mut first);
             stage.watched(|ends| {
                 let out = ends.output(&output);
                 Ok(Descent::new(&shared, out, frontier.part(), first))
             })?;
+        }
+        for _ in started..most {
+            let (shared, frontier) = (Arc::clone(&shared), Arc::clone(&frontier));
+            stage.watched_in_reserve(move |ends| {
+                let out = ends.output(&output);
+                Ok(Descent::new(&shared, out, frontier.part(), Vec::new()))
+            });
         }
         Ok(())
     }

@@ -47,8 +47,13 @@ pub(crate) struct Mount {
 pub(crate) struct Turn(Arc<Mount>);
 
 impl Mount {
+    /// A turn, if there is one now.
+    pub(crate) fn turn(self: &Arc<Mount>) -> Option<Turn> {
+        self.limit.enter().then(|| Turn(Arc::clone(self)))
+    }
+
     /// Waits for a turn; none if `stopped` says that there is no use in waiting.
-    pub(crate) fn turn(self: &Arc<Mount>, stopped: impl Fn() -> bool) -> Option<Turn> {
+    pub(crate) fn wait_for_turn(self: &Arc<Mount>, stopped: impl Fn() -> bool) -> Option<Turn> {
         let entered = self.limit.enter_in_turn(stopped);
         entered.then(|| Turn(Arc::clone(self)))
     }

@@ -72,7 +72,7 @@ impl Kind for Stat {
     }
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&StatConfig>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -127,7 +127,7 @@ impl Kind for Stat {
         let threads = Threads::new(stage.threads(), most, &governor, move |mount, history| {
             report.decided(mount, history);
         });
-        let workers = threads.start(None).max(directories.threads());
+        let started = threads.start(None);
         let shared = Arc::new(Fetching {
             fields,
             targets: config.targets,
@@ -138,19 +138,19 @@ impl Kind for Stat {
             directories,
             _governor: governor,
         });
-        for _ in 0..workers {
+        let recall = Arc::new(recall);
+        for _ in 0..started {
             stage.watched(|ends| {
-                Ok(StatWorker {
-                    input: ends.input(&input),
-                    out: ends.output(&output),
-                    errand: Errand::new(&shared.directories),
-                    shared: Arc::clone(&shared),
-                    gauge: Gauge::new(),
-                    recaller: recall.as_ref().map(Recall::worker),
-                    work: None,
-                    spare: Vec::new(),
-                })
+                let (input, out) = (ends.input(&input), ends.output(&output));
+                Ok(StatWorker::new(&shared, input, out, &recall))
             })?;
+        }
+        for _ in started..most {
+            let (shared, recall) = (Arc::clone(&shared), Arc::clone(&recall));
+            stage.watched_in_reserve(move |ends| {
+                let (input, out) = (ends.input(&input), ends.output(&output));
+                Ok(StatWorker::new(&shared, input, out, &recall))
+            });
         }
         Ok(())
     }
@@ -424,10 +424,18 @@ impl Work {
         let mount = directory.identity().map(MountKey::from);
         let mount = mount.and_then(|key| worker.shared.mounts.known(key));
         if let Some(mount) = &mount {
-            let shared = &worker.shared;
-            self.turn = mount.turn(|| shared.context.is_stopping());
+            self.turn = mount.turn();
+            if self.turn.is_none() {
+                self.turn = worker.parked(|worker| {
+                    let context = &worker.shared.context;
+                    mount.wait_for_turn(|| context.is_stopping())
+                });
+            }
             if self.turn.is_none() {
                 return Err(StageError::Stopped(Stop::Cancelled));
+            }
+            if mount.limit.room() > 0 && worker.input.has_more() {
+                worker.shared.context.call_up();
             }
         }
         worker.gauge.restart();
@@ -697,6 +705,24 @@ fn asks_in_inode_order(mount: Option<&Mount>) -> bool {
 }
 
 impl StatWorker {
+    fn new(
+        shared: &Arc<Fetching>,
+        input: Inlet<EntryBatch>,
+        out: Outlet<RecordBatch>,
+        recall: &Option<Recall>,
+    ) -> StatWorker {
+        StatWorker {
+            input,
+            out,
+            errand: Errand::new(&shared.directories),
+            shared: Arc::clone(shared),
+            gauge: Gauge::new(),
+            recaller: recall.as_ref().map(Recall::worker),
+            work: None,
+            spare: Vec::new(),
+        }
+    }
+
     /// Whether nothing is to be asked of a directory's file system any more, because it does not answer.
     fn is_hopeless(&self, directory: &DirNode) -> bool {
         self.shared.context.has_given_up() || self.shared.directories.is_dead(directory)

@@ -101,9 +101,6 @@ impl Limit {
     /// Begins work on the mount as soon as one more may; false if `stopped` says that there is no use in waiting, which
     /// one of those that wait asks every 20 ms.
     pub(crate) fn enter_in_turn(&self, stopped: impl Fn() -> bool) -> bool {
-        if self.enter() {
-            return true;
-        }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         *waiting += 1;
         let entered = loop {

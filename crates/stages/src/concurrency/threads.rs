@@ -15,7 +15,7 @@ use super::governor::{Governed, Governor, History};
 use crate::mount::Mount;
 
 /// The most threads on a mount where calls wait for a server.
-pub(crate) const MOST: usize = 512;
+const MOST: usize = ThreadSetting::MOST;
 
 /// The most on a local one: no disk that was measured gains by more.
 const MOST_LOCAL: usize = 64;
@@ -52,7 +52,7 @@ impl Threads {
     pub(crate) fn most(setting: ThreadSetting, max_concurrency: Option<NonZeroU32>) -> usize {
         let most = match setting {
             ThreadSetting::Auto => MOST,
-            ThreadSetting::Count(count) => count,
+            ThreadSetting::Count(most) | ThreadSetting::Range { max: most, .. } => most,
         };
         // Whoever waits at a gate is of no use.
         max_concurrency.map_or(most, |allowed| most.min(allowed.get() as usize))
@@ -61,17 +61,14 @@ impl Threads {
     /// How many to begin with on such a mount.
     pub(crate) fn start(&self, filesystem: Option<Filesystem>) -> usize {
         let bounds = self.bounds(filesystem);
-        let start = match self.setting {
-            ThreadSetting::Auto => start(filesystem),
-            ThreadSetting::Count(count) => count,
-        };
-        start.clamp(bounds.min, bounds.max)
+        start(filesystem).clamp(bounds.min, bounds.max)
     }
 
     fn bounds(&self, filesystem: Option<Filesystem>) -> Bounds {
         let (min, max) = match self.setting {
             ThreadSetting::Auto => (1, most(filesystem)),
             ThreadSetting::Count(count) => (count, count),
+            ThreadSetting::Range { min, max } => (min, max),
         };
         Bounds {
             min: min.min(self.most),
