@@ -81,8 +81,8 @@ impl Watched for Descent {
         }
         loop {
             match worker.frontier.next() {
-                Next::Directory(node) => {
-                    let progress = Reading::read(worker, &node)?;
+                Next::Directory(node, parent) => {
+                    let progress = Reading::read(worker, &node, parent)?;
                     worker.note(progress);
                 }
                 Next::Begun(reading) => {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use statline_platform::{DirNode, Entries};
+use statline_platform::{DirNode, Entries, Handles};
 
 use crate::chunk::Chunk;
 use crate::mount::Mount;
@@ -32,9 +32,33 @@ const LONG: Duration = Duration::from_secs(1);
 /// growing may hold twice as much as it must, and in a directory of a million directories all of it waits.
 const MANY: usize = 64;
 
+/// A directory whose children wait, or are about to be opened. When nobody is left of them, it is closed.
+pub(crate) struct Parent {
+    node: Arc<DirNode>,
+    /// Absent if others may want it open.
+    handles: Option<Handles>,
+}
+
+impl Parent {
+    pub(crate) fn new(node: &Arc<DirNode>, handles: Option<&Handles>) -> Arc<Parent> {
+        Arc::new(Parent {
+            node: Arc::clone(node),
+            handles: handles.cloned(),
+        })
+    }
+}
+
+impl Drop for Parent {
+    fn drop(&mut self) {
+        if let Some(handles) = &self.handles {
+            handles.retire(&self.node);
+        }
+    }
+}
+
 /// Sibling directories that wait.
 pub(crate) struct Siblings {
-    parent: Arc<DirNode>,
+    parent: Arc<Parent>,
     names: Arc<Entries>,
     /// Whether they are reached by following symbolic links.
     followed: bool,
@@ -45,7 +69,7 @@ pub(crate) struct Siblings {
 }
 
 impl Siblings {
-    pub(crate) fn new(parent: &Arc<DirNode>, mut names: Entries, followed: bool) -> Siblings {
+    pub(crate) fn new(parent: &Arc<Parent>, mut names: Entries, followed: bool) -> Siblings {
         if names.len() >= MANY {
             names.shrink_to_fit();
         }
@@ -58,14 +82,15 @@ impl Siblings {
         }
     }
 
-    fn take(&mut self) -> Arc<DirNode> {
+    fn take(&mut self) -> Next {
         let name = self.names.name(self.next);
         self.next += 1;
-        if self.followed {
-            DirNode::child_followed(&self.parent, name)
-        } else {
-            DirNode::child(&self.parent, name)
-        }
+        let above = &self.parent.node;
+        let node = match self.followed {
+            true => DirNode::child_followed(above, name),
+            false => DirNode::child(above, name),
+        };
+        Next::Directory(node, Some(Arc::clone(&self.parent)))
     }
 
     fn len(&self) -> usize {
@@ -152,8 +177,8 @@ pub(crate) struct LocalFrontier {
 
 /// What a worker is to do next.
 pub(crate) enum Next {
-    /// Read this directory, then call [`LocalFrontier::finished`].
-    Directory(Arc<DirNode>),
+    /// Read this directory, then call [`LocalFrontier::finished`]. Its parent is not needed any more when it is open.
+    Directory(Arc<DirNode>, Option<Arc<Parent>>),
     /// Read the rest of this one, then call [`LocalFrontier::finished`].
     Begun(Box<Reading>),
     /// Take part in fetching the metadata of these names.
@@ -284,7 +309,7 @@ impl LocalFrontier {
             self.step_back();
         }
         if let Some(siblings) = self.own.pop_back() {
-            return Next::Directory(self.take_one(siblings));
+            return self.take_one(siblings);
         }
         if let Some(next) = self.take_shared() {
             return next;
@@ -385,13 +410,13 @@ impl LocalFrontier {
     }
 
     /// Takes the first of some siblings; the rest waits here.
-    fn take_one(&mut self, mut siblings: Siblings) -> Arc<DirNode> {
-        let node = siblings.take();
+    fn take_one(&mut self, mut siblings: Siblings) -> Next {
+        let next = siblings.take();
         if siblings.len() > 0 {
             self.own.push_back(siblings);
             self.share(false);
         }
-        node
+        next
     }
 
     /// Takes something from the queue of the mount, or of another one that may have more workers.
@@ -418,7 +443,7 @@ impl LocalFrontier {
                 self.own.push_back(siblings);
                 None
             } else {
-                queue.roots.pop().map(Next::Directory)
+                queue.roots.pop().map(|root| Next::Directory(root, None))
             };
             queue.note_length();
             if next.is_some() || !self.own.is_empty() {
@@ -428,7 +453,7 @@ impl LocalFrontier {
         drop(queues);
         (0..exhausted).for_each(|_| shared.done());
         match self.own.pop_back() {
-            Some(siblings) => Some(Next::Directory(self.take_one(siblings))),
+            Some(siblings) => Some(self.take_one(siblings)),
             None => next,
         }
     }

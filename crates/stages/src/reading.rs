@@ -18,7 +18,7 @@ use crate::chunk::{self, Chunk, FROM_MEMORY};
 use crate::descent::Descent;
 use crate::directories::after_cancel;
 use crate::enumerate::Scan;
-use crate::frontier::Siblings;
+use crate::frontier::{Parent, Siblings};
 use crate::links::leads_nowhere;
 use crate::mount::{Mount, MountKey};
 use crate::politeness::{Escort, pass};
@@ -33,6 +33,9 @@ pub(crate) struct Sent {
 
 /// Chunks of one directory that others may still be at work on while the next is listed.
 const CHUNKS: usize = 2;
+
+/// How many directories in another one are all opened soon after it was listed.
+const FEW: u64 = 256;
 
 /// Whether a directory is done with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,10 @@ const FINISHED: After = After::Over(Progress::Finished);
 /// A directory that is being read. Boxed, because it goes to and fro between the steps and the worker.
 pub(crate) struct Reading {
     node: Arc<DirNode>,
+    /// Kept open until this is.
+    parent: Option<Arc<Parent>>,
+    /// Kept open for the directories in it, once there are any.
+    itself: Option<Arc<Parent>>,
     follows_links: bool,
     /// Its path below the root, as the exclude patterns want it.
     prefix: Vec<u8>,
@@ -108,6 +115,7 @@ impl Reading {
     pub(crate) fn read(
         worker: &mut Watch<Descent>,
         node: &Arc<DirNode>,
+        parent: Option<Arc<Parent>>,
     ) -> Result<Progress, StageError> {
         let config = &worker.scan.config;
         if config.max_depth.is_some_and(|max| node.depth() >= max) {
@@ -117,6 +125,8 @@ impl Reading {
         worker.scan.excludes.write_prefix(node, &mut prefix);
         let reading = Box::new(Reading {
             node: Arc::clone(node),
+            parent,
+            itself: None,
             follows_links: config.follow_symlinks,
             prefix,
             listing: None,
@@ -248,14 +258,18 @@ impl Reading {
         ))
     }
 
-    fn open(self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
+    fn open(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let (scan, node) = (Arc::clone(&worker.scan), Arc::clone(&self.node));
         let here = worker.frontier.mount().map(|mount| mount.key);
         let escort = worker.escort();
+        let parent = self.parent.take();
         let opening = move |pulse: &Pulse| {
             let passage = pass(escort.as_ref(), pulse)?;
             passage.spend(1, pulse)?;
-            open(&scan, &node, here, pulse)
+            let opened = open(&scan, &node, here, pulse);
+            // Closing it may ask the file system, too.
+            drop(parent);
+            opened
         };
         let (mut reading, opened) = self.call_out(worker, opening)?;
         let (listing, elsewhere) = match opened {
@@ -393,9 +407,18 @@ impl Reading {
         let names = &reading.names;
         reading.sent.directories += (plain.len() + followed.len()) as u64;
         reading.sent.entries += names.len() as u64;
-        let frontier = &mut worker.frontier;
-        frontier.push(Siblings::new(&reading.node, plain, false));
-        frontier.push(Siblings::new(&reading.node, followed, true));
+        if !(plain.is_empty() && followed.is_empty()) {
+            let handles = &worker.scan.directories.handles;
+            let parent = reading.itself.get_or_insert_with(|| {
+                Parent::new(&reading.node, (!reading.is_left_to_stat).then_some(handles))
+            });
+            let (plain, followed) = (
+                Siblings::new(parent, plain, false),
+                Siblings::new(parent, followed, true),
+            );
+            worker.frontier.push(plain);
+            worker.frontier.push(followed);
+        }
         if reading.is_left_to_stat || reading.names.metadata(0).is_some() {
             worker.hand_on(&reading.node, &reading.names, 0..reading.names.len())?;
             return reading.after_names(worker);
@@ -505,12 +528,19 @@ impl Reading {
         retires: bool,
     ) -> Result<(), StageError> {
         (self.step, self.ending) = (Step::Close, Some(ending));
+        let itself = self.itself.take();
         let Some(listing) = self.listing.take() else {
             return self.end(worker);
         };
-        let (reading, ()) = self.call_out(worker, move |_| match retires {
-            true => listing.retire(),
-            false => drop(listing),
+        // The directories in it are opened right away, unless they are many.
+        let lingers = !self.is_left_to_stat && self.sent.directories <= FEW;
+        let (reading, ()) = self.call_out(worker, move |_| {
+            match (retires, lingers) {
+                (true, _) => listing.retire(),
+                (false, true) => listing.linger(),
+                (false, false) => drop(listing),
+            }
+            drop(itself);
         })?;
         reading.end(worker)
     }

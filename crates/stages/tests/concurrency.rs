@@ -72,7 +72,9 @@ fn a_server_far_away_gets_many_calls_at_a_time_though_nobody_said_so() {
     if statline_testfs::fuse::skipped() {
         return;
     }
-    let mounted = slow(tree(200, 40), Duration::from_millis(5)).mount().unwrap();
+    let mounted = slow(tree(200, 40), Duration::from_millis(5))
+        .mount()
+        .unwrap();
     let scanned = scan_path(mounted.path());
     assert_eq!(scanned.rows, 1 + 200 + 8000);
     assert!(most(&mounted) >= 32, "{:?}", mounted.counts());
@@ -116,14 +118,20 @@ fn no_more_calls_are_under_way_than_the_job_allows() {
     if statline_testfs::fuse::skipped() {
         return;
     }
-    let mounted = slow(tree(40, 20), Duration::from_millis(1)).mount().unwrap();
+    let mounted = slow(tree(40, 20), Duration::from_millis(1))
+        .mount()
+        .unwrap();
     let mut walk = EnumerateConfig::new([mounted.path()]);
     walk.max_concurrency = NonZeroU32::new(3);
     let scanned = scan(walk);
     assert_eq!(scanned.rows, 1 + 40 + 800);
     let counts = mounted.counts();
-    for operation in [Operation::Lookup, Operation::Getattr, Operation::Opendir, Operation::Readdir]
-    {
+    for operation in [
+        Operation::Lookup,
+        Operation::Getattr,
+        Operation::Opendir,
+        Operation::Readdir,
+    ] {
         assert!(counts.max_in_flight(operation) <= 3, "{counts:?}");
     }
 }
@@ -151,7 +159,10 @@ fn listings_that_carry_attributes_spare_look_ups_because_stats_follow_them_at_on
     let files = 4000;
     let mount = |plus: bool| {
         let tree = Tree::new().shape("wide", Shape::files(files));
-        slow(tree, Duration::ZERO).readdirplus(plus).mount().unwrap()
+        slow(tree, Duration::ZERO)
+            .readdirplus(plus)
+            .mount()
+            .unwrap()
     };
     let lookups = |mounted: &Mounted| {
         assert_eq!(scan_path(mounted.path()).rows as u64, 2 + files);
@@ -167,7 +178,9 @@ fn each_of_two_mounts_has_a_limit_of_its_own() {
     if statline_testfs::fuse::skipped() {
         return;
     }
-    let far = slow(tree(100, 40), Duration::from_millis(5)).mount().unwrap();
+    let far = slow(tree(100, 40), Duration::from_millis(5))
+        .mount()
+        .unwrap();
     let near = slow(tree(100, 40), Duration::from_millis(2))
         .serve_at_once(2)
         .mount()

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::controller::{Bounds, Controller, Decision, Interval, Reason};
 use super::simulation::{
     Course, MICROSECOND, MILLISECOND, Mount, SECOND, Scenario, controller, random_mount, run,
 };
-use super::controller::{Bounds, Controller, Decision, Interval, Reason};
 
 const CORES: usize = 2;
 const MAX: usize = 512;
