@@ -42,6 +42,7 @@ mod stat_batch;
 mod statx;
 #[cfg(unix)]
 mod sys;
+mod thread_usage;
 mod timestamp;
 
 pub use backend::{Backend, BackendChoice, BackendUnavailable, UnknownBackend, select};
@@ -59,4 +60,5 @@ pub use metadata::{FileId, Metadata};
 pub use name::{InvalidName, Name, NameBuf};
 pub use rlimit::{open_file_limit, raise_open_file_limit};
 pub use stat_batch::{DirectoryStatBatch, has_statx_support, statx};
+pub use thread_usage::{ThreadUsage, thread_usage};
 pub use timestamp::Timestamp;

@@ -70,7 +70,7 @@ pub(crate) struct Descent {
 impl Watched for Descent {
     fn run(worker: &mut Watch<Descent>) -> Result<(), StageError> {
         worker.wish = worker.scan.directories.only_wish();
-        worker.gauge.restart();
+        worker.begins();
         worker.send_first()?;
         if let Some(claim) = worker.claim.take() {
             claim.resume(worker)?;
@@ -101,7 +101,7 @@ impl Watched for Descent {
                         return Err(StageError::ENOUGH);
                     }
                     worker.parked(|worker| worker.frontier.wait());
-                    worker.gauge.restart();
+                    worker.begins();
                 }
                 Next::End => return worker.flush(),
             }
@@ -204,7 +204,7 @@ impl Descent {
         }
         let full = std::mem::take(&mut self.pending);
         self.out.send(full)?;
-        self.gauge.restart();
+        self.begins();
         Ok(())
     }
 
@@ -249,6 +249,12 @@ impl Descent {
     pub(crate) fn escort(&self) -> Option<Escort> {
         let mount = self.frontier.mount()?;
         mount.gate.escort(&self.scan.context)
+    }
+
+    /// The worker has waited for something that is not its mount.
+    fn begins(&mut self) {
+        let mount = self.frontier.mount();
+        self.gauge.restart(mount.map(|mount| &mount.limit));
     }
 
     /// So many calls to the mount at work have come back.

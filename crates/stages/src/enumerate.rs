@@ -215,14 +215,14 @@ impl Kind for Enumerate {
             let first = std::mem::take(&mut first);
             stage.watched(|ends| {
                 let out = ends.output(&output);
-                Ok(Descent::new(&shared, out, frontier.part(), first))
+                Ok(Descent::new(&shared, out, frontier.part(false), first))
             })?;
         }
         for _ in started..most {
             let (shared, frontier) = (Arc::clone(&shared), Arc::clone(&frontier));
             stage.watched_in_reserve(move |ends| {
                 let out = ends.output(&output);
-                Ok(Descent::new(&shared, out, frontier.part(), Vec::new()))
+                Ok(Descent::new(&shared, out, frontier.part(true), Vec::new()))
             });
         }
         Ok(())

@@ -129,6 +129,8 @@ struct Queues {
     /// Workers that sleep, those left out that were woken and have not looked yet.
     sleepers: usize,
     woken: usize,
+    /// Workers that were called up and have not looked yet.
+    coming: usize,
     /// Whether one of them wakes by itself now and then.
     has_watch: bool,
 }
@@ -173,6 +175,8 @@ pub(crate) struct LocalFrontier {
     /// Siblings on the mount that it works on.
     own: VecDeque<Siblings>,
     mount: Option<Arc<Mount>>,
+    /// It was called up and has not looked yet.
+    is_coming: bool,
 }
 
 /// What a worker is to do next.
@@ -212,12 +216,13 @@ impl Frontier {
         Arc::new(frontier)
     }
 
-    /// One worker's part.
-    pub(crate) fn part(self: &Arc<Frontier>) -> LocalFrontier {
+    /// The part of a worker that is there from the beginning, or of one that is called up.
+    pub(crate) fn part(self: &Arc<Frontier>, is_called_up: bool) -> LocalFrontier {
         LocalFrontier {
             shared: Arc::clone(self),
             own: VecDeque::new(),
             mount: None,
+            is_coming: is_called_up,
         }
     }
 
@@ -242,19 +247,17 @@ impl Frontier {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes so many sleepers, and calls up others for those that are missing.
+    /// Has so many workers look for work: those that are on their way already, sleepers, and others that are called up.
     fn summon(&self, queues: &mut Queues, workers: usize) {
-        let asleep = (queues.sleepers - queues.woken).min(workers);
+        let missing = workers.saturating_sub(queues.woken + queues.coming);
+        let asleep = (queues.sleepers - queues.woken).min(missing);
         queues.woken += asleep;
-        match asleep {
-            0 => {}
-            all if all == queues.sleepers => self.wake.notify_all(),
-            some => (0..some).for_each(|_| self.wake.notify_one()),
-        }
-        for _ in asleep..workers {
+        (0..asleep).for_each(|_| self.wake.notify_one());
+        for _ in asleep..missing {
             if !(self.call_up)() {
                 break;
             }
+            queues.coming += 1;
         }
     }
 
@@ -423,6 +426,9 @@ impl LocalFrontier {
     fn take_shared(&mut self) -> Option<Next> {
         let shared = Arc::clone(&self.shared);
         let mut queues = shared.lock();
+        if std::mem::take(&mut self.is_coming) {
+            queues.coming -= 1;
+        }
         let mut exhausted = 0;
         let next = loop {
             let Some(queue) = self.queue_to_work_on(&mut queues) else {

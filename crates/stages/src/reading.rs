@@ -533,7 +533,7 @@ impl Reading {
             return self.end(worker);
         };
         // The directories in it are opened right away, unless they are many.
-        let lingers = !self.is_left_to_stat && self.sent.directories <= FEW;
+        let lingers = itself.is_some() && !self.is_left_to_stat && self.sent.directories <= FEW;
         let (reading, ()) = self.call_out(worker, move |_| {
             match (retires, lingers) {
                 (true, _) => listing.retire(),

@@ -353,6 +353,7 @@ impl Work {
     fn finish(mut self, worker: &mut Watch<StatWorker>) -> Result<(), StageError> {
         let mut start = 0;
         let mut group = 0;
+        let mut asks = worker.shared.targets;
         // The batch is shared with calls that were given up, so it is not borrowed while others are made.
         while let Some((directory, end)) = self.batch.group(group) {
             let directory = Arc::clone(directory);
@@ -369,7 +370,10 @@ impl Work {
             }
             match order.is_empty() {
                 true => worker.spare = order,
-                false => self = self.stat_group(worker, group, directory, order)?,
+                false => {
+                    asks = true;
+                    self = self.stat_group(worker, group, directory, order)?;
+                }
             }
             (start, group) = (end, group + 1);
         }
@@ -382,8 +386,9 @@ impl Work {
             false => None,
         };
         self.find_changed_kinds(worker)?;
+        // Who brought all metadata with the names has let go of the directories, too.
         for end in self.batch.ends() {
-            if end.directories == 0 {
+            if asks && end.directories == 0 {
                 worker.shared.directories.handles.retire(&end.directory);
             }
         }
@@ -438,7 +443,7 @@ impl Work {
                 worker.shared.context.call_up();
             }
         }
-        worker.gauge.restart();
+        worker.gauge.restart(None);
         let asking = Asking {
             operation: "open",
             group,

@@ -8,6 +8,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam::utils::CachePadded;
+use statline_platform::{ThreadUsage, thread_usage};
 
 /// How long one who waits for a turn sleeps before looking whether there is any use in it.
 const SLICE: Duration = Duration::from_millis(20);
@@ -170,10 +171,15 @@ pub(crate) struct Gauge {
     /// When the worker last came back from a call, or began to work: what it does between two calls is nothing beside
     /// them, so the clock is read once for each.
     last: Instant,
+    /// What its thread had used when this began to gather.
+    used: ThreadUsage,
 }
 
 /// How much is gathered.
 const GATHERED: Duration = Duration::from_millis(1);
+
+/// Calls that make their thread wait less often than once in so many were answered from memory.
+const CALLS_PER_WAIT: u64 = 50;
 
 impl Gauge {
     pub(crate) fn new() -> Gauge {
@@ -181,24 +187,29 @@ impl Gauge {
             calls: 0,
             busy: Duration::ZERO,
             last: Instant::now(),
+            used: ThreadUsage::default(),
         }
     }
 
     /// The worker begins to work, or has waited for something that is not the mount.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self, limit: Option<&Limit>) {
+        if let Some(limit) = limit {
+            self.report(limit);
+        }
         self.last = Instant::now();
+        self.used = thread_usage().unwrap_or_default();
     }
 
-    /// So many calls have come back. Returns the time.
-    pub(crate) fn returned(&mut self, calls: u64, limit: &Limit) -> Instant {
+    /// So many calls have come back.
+    pub(crate) fn returned(&mut self, calls: u64, limit: &Limit) {
         let now = Instant::now();
         self.calls += calls;
         self.busy += now.saturating_duration_since(self.last);
         self.last = now;
         if self.busy >= GATHERED {
             self.report(limit);
+            self.used = thread_usage().unwrap_or_default();
         }
-        now
     }
 
     /// When the worker last came back from a call, or began to work.
@@ -206,14 +217,22 @@ impl Gauge {
         self.last
     }
 
-    /// Hands on what was gathered.
-    pub(crate) fn report(&mut self, limit: &Limit) {
-        if self.calls > 0 {
-            limit.add(
-                std::mem::take(&mut self.calls),
-                std::mem::take(&mut self.busy),
-            );
+    /// Hands on what was gathered. Calls that waited for nothing took as long as the processor worked on them: that others
+    /// had it in between says nothing of the mount.
+    fn report(&mut self, limit: &Limit) {
+        if self.calls == 0 {
+            return;
         }
+        let (calls, mut busy) = (
+            std::mem::take(&mut self.calls),
+            std::mem::take(&mut self.busy),
+        );
+        if let Some(now) = thread_usage()
+            && now.waits.saturating_sub(self.used.waits) * CALLS_PER_WAIT < calls
+        {
+            busy = busy.min(now.cpu.saturating_sub(self.used.cpu));
+        }
+        limit.add(calls, busy);
     }
 }
 
@@ -240,9 +259,8 @@ mod tests {
         let mut gauge = Gauge::new();
         gauge.returned(3, &limit);
         gauge.returned(4, &limit);
-        gauge.report(&limit);
-        gauge.report(&limit);
+        gauge.restart(Some(&limit));
+        gauge.restart(Some(&limit));
         assert_eq!(limit.total().calls, 7);
-        assert!(limit.total().busy > Duration::ZERO);
     }
 }
