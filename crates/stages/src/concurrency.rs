@@ -8,7 +8,13 @@
 //! lead to the same decisions, which is why whole runs can be tried out in a simulation (`concurrency/simulation.rs`).
 
 mod controller;
+mod decision;
+#[cfg(test)]
+mod experiment;
+mod interval;
 mod level;
+#[cfg(test)]
+mod rivals;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -21,4 +27,6 @@ mod tests;
         reason = "the stages do not yet ask how many threads pay"
     )
 )]
-pub(crate) use controller::{Bounds, Controller, Decision, Interval, Reason};
+pub(crate) use controller::Controller;
+pub(crate) use decision::{Bounds, Decision, Reason};
+pub(crate) use interval::Interval;

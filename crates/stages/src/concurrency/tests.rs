@@ -5,12 +5,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::simulation::{
-    Course, MICROSECOND, MILLISECOND, Mount, SECOND, Scenario, controller, random_mount, run,
+    CORES, Course, MAX, MICROSECOND, MILLISECOND, Mount, SECOND, Scenario, controller,
+    random_mount, run,
 };
 use super::{Bounds, Controller, Decision, Interval, Reason};
-
-const CORES: usize = 2;
-const MAX: usize = 512;
 
 fn follow(scenario: &Scenario, start: usize) -> Course {
     run(scenario, &mut controller(start, MAX, CORES))
