@@ -19,14 +19,17 @@ use super::{Bounds, Decision, Interval, Reason};
 /// its share of something scarce, holding there costs as large a share of the throughput that there is to be had.
 const WEIGHT: f64 = 0.15;
 
-/// A call that takes less than this came from memory, on the processor of whoever asked.
-const FROM_MEMORY: f64 = 10e-6;
+/// Calls that take less than this come from memory, on the processor of whoever asks: more workers than processors would
+/// get no more. (One from memory takes about a microsecond, one from a daemon some ten, one from a quick disk eighty.)
+const FROM_MEMORY: f64 = 5e-6;
 
-/// One that takes less is taken for one from memory even where that was wrong before.
+/// Less than that is taken for memory even where the other was wrong before.
 const SURELY_MEMORY: f64 = 2.5e-6;
 
-/// Calls are no longer taken to come from memory after so many samples in a row above [`FROM_MEMORY`], or two above this.
+/// They no longer do after so many samples in a row above the first, or two above the second. There is room in between
+/// for processors that are shared with other processes.
 const SLOW: u32 = 8;
+const HARDLY_MEMORY: f64 = 10e-6;
 const CERTAINLY_NOT: f64 = 40e-6;
 
 /// Steps are factors; these are their binary logarithms. The first step of a search and the longest that success leads to.
@@ -254,7 +257,7 @@ impl Controller {
         if let Phase::Memory { slow } = &mut self.phase {
             // Some may be slow because workers lost their processors to other processes.
             *slow = match sample.latency() {
-                latency if latency < FROM_MEMORY => 0,
+                latency if latency < HARDLY_MEMORY => 0,
                 latency if latency < CERTAINLY_NOT => *slow + 1,
                 _ => *slow + SLOW / 2,
             };
