@@ -9,15 +9,24 @@
 //! draws no number, so that whole runs can be tried out in a simulation (`concurrency/simulation.rs`).
 
 mod controller;
+mod decision;
+#[cfg(test)]
+mod experiment;
 mod governor;
+mod interval;
 mod level;
 mod limit;
+#[cfg(test)]
+mod rivals;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;
 mod threads;
 
+use controller::Controller;
+use decision::{Bounds, Decision, Reason};
 pub(crate) use governor::{Governor, History};
+use interval::Interval;
 pub(crate) use limit::{Gauge, Limit};
 pub(crate) use threads::{Threads, cores};

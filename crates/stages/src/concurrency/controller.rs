@@ -1,29 +1,44 @@
-//! The search for the least number of threads with (nearly) the most throughput.
+//! The search for the least number of workers with (nearly) the most throughput.
 //!
-//! Two limits are compared by what came back under them: `ln(rate) − WEIGHT · ln(workers)`. Doubling the workers is thus
-//! worth it if it brings some 10 % more. The search begins with steps of a factor of two, goes on in a direction as
-//! long as that is better, then tries smaller steps, and *holds* when neither side is better. While it holds, it tries the
-//! neighbours now and then, and begins anew when the rate under the same limit jumps. How long a comparison takes depends on
-//! how clear it is: twice the rate after one sample is, 5 % in a noise of 30 % takes a dozen.
+//! Two limits are compared by what came back under them: the rate must grow with the number of workers by at least a
+//! certain exponent ([`WEIGHT`]), so doubling them is worth it if it brings some 11 % more. The search begins by doubling, goes on in
+//! one direction in growing steps while that is better, then tries the other and smaller steps, and *holds* where
+//! neither is better. While it holds it tries both sides now and then, and at once when the rate surprises; when the
+//! rate jumps, it begins anew.
+//!
+//! How long a comparison takes depends on how clear it is. Twice the rate after a single sample is; otherwise the two limits
+//! take turns, so that what else changes meanwhile counts for both. More workers must be clearly better, fewer need not
+//! be: where both are alike, the search leans towards fewer.
 //!
 //! What must stay true: an interval in which workers lacked work decides nothing.
 
-use std::time::Duration;
-
 use super::level::{Level, Noise, Sample};
+use super::{Bounds, Decision, Interval, Reason};
 
 /// What more workers must bring: the exponent by which the rate must grow with their number. Where every call takes
 /// its share of something scarce, holding there costs as large a share of the throughput that there is to be had.
 const WEIGHT: f64 = 0.15;
 
-/// A call that takes less than this came from memory, on the processor of whoever asked.
-const FROM_MEMORY: f64 = 10e-6;
+/// Calls that take less than this come from memory, on the processor of whoever asks: more workers than processors would
+/// get no more. (One from memory takes about a microsecond, one from a daemon some ten, one from a quick disk eighty.)
+const FROM_MEMORY: f64 = 5e-6;
 
-/// Steps are powers of two; these are the exponents of the first one, the longest, and the shortest.
+/// Less than that is taken for memory even where the other was wrong before.
+const SURELY_MEMORY: f64 = 2.5e-6;
+
+/// They no longer do after so many samples in a row above the first, or two above the second. There is room in between
+/// for processors that are shared with other processes.
+const SLOW: u32 = 8;
+const HARDLY_MEMORY: f64 = 10e-6;
+const CERTAINLY_NOT: f64 = 40e-6;
+
+/// Steps are factors; these are their binary logarithms. The first step of a search and the longest that success leads to.
 const FIRST_STEP: f64 = 1.0;
 const LONGEST_STEP: f64 = 2.0;
-const SHORTEST_STEP: f64 = 0.5;
+
+/// The shortest steps. Where doubling brings less than it must, a smaller step up is hardly worth a comparison.
 const SHORTEST_MORE: f64 = 1.0;
+const SHORTEST_FEWER: f64 = 0.5;
 
 /// A sample has so many calls at least, unless they do not come.
 const CALLS: f64 = 12.0;
@@ -31,7 +46,8 @@ const CALLS: f64 = 12.0;
 /// A sample takes so many seconds at most.
 const LONGEST_SAMPLE: f64 = 1.0;
 
-/// Two limits differ if their difference is so many times as large as its standard deviation.
+/// Of two limits one is better if the difference is so many times as large as its standard deviation: the one with more
+/// workers, and the one with fewer.
 const CERTAINTY_MORE: f64 = 2.0;
 const CERTAINTY_FEWER: f64 = 0.5;
 
@@ -70,85 +86,6 @@ const DRIFT: f64 = 0.1;
 /// After so many intervals in a row without enough work a try is given up.
 const STARVED: u32 = 8;
 
-/// Between which numbers of threads the limit stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    /// At least one.
-    pub(crate) min: usize,
-    pub(crate) max: usize,
-}
-
-/// What happened on a mount since the last tick.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Interval {
-    pub(crate) elapsed: Duration,
-    /// Calls that came back in it.
-    pub(crate) calls: u64,
-    /// The time in calls, summed up over all workers.
-    pub(crate) busy: Duration,
-    /// How many workers were at work, on average.
-    pub(crate) active: f64,
-    /// Whether there were fewer than allowed, for want of work or because whoever comes after is slow. That says nothing
-    /// about the mount.
-    pub(crate) starved: bool,
-}
-
-/// How many workers may be at work from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
-    pub(crate) limit: usize,
-    pub(crate) reason: Reason,
-}
-
-/// Why the limit is what it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Too few calls have come back to judge.
-    Measuring,
-    /// Workers lack work, so nothing is to be learned.
-    Starved,
-    /// Calls are answered from memory, so there is a worker for each processor.
-    FromMemory,
-    /// Trying whether more workers bring more.
-    TryMore,
-    /// Trying whether fewer bring as much.
-    TryFewer,
-    /// More brought more.
-    MoreHelped,
-    /// Fewer brought as much.
-    FewerSuffice,
-    /// More did not bring more.
-    MoreDidNotHelp,
-    /// Fewer brought less.
-    FewerDidNotSuffice,
-    /// Calls have become slower, so the search begins anew.
-    Slower,
-    /// Calls have become quicker, so the search begins anew.
-    Quicker,
-    /// Neither more nor fewer were better.
-    Settled,
-}
-
-impl Reason {
-    /// For the report.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Reason::Measuring => "measuring",
-            Reason::Starved => "starved",
-            Reason::FromMemory => "from_memory",
-            Reason::TryMore => "try_more",
-            Reason::TryFewer => "try_fewer",
-            Reason::MoreHelped => "more_helped",
-            Reason::FewerSuffice => "fewer_suffice",
-            Reason::MoreDidNotHelp => "more_did_not_help",
-            Reason::FewerDidNotSuffice => "fewer_did_not_suffice",
-            Reason::Slower => "slower",
-            Reason::Quicker => "quicker",
-            Reason::Settled => "settled",
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     More,
@@ -156,6 +93,13 @@ enum Direction {
 }
 
 impl Direction {
+    const fn shortest_step(self) -> f64 {
+        match self {
+            Direction::More => SHORTEST_MORE,
+            Direction::Fewer => SHORTEST_FEWER,
+        }
+    }
+
     fn other(self) -> Direction {
         match self {
             Direction::More => Direction::Fewer,
@@ -172,7 +116,7 @@ enum Phase {
     /// At another limit, to compare it with the base, or back at the base for the same purpose.
     Try(Trial),
     /// A worker for each processor, as long as calls are answered from memory.
-    Memory { slow: bool },
+    Memory { slow: u32 },
 }
 
 /// A comparison of another limit with the base.
@@ -206,6 +150,8 @@ pub(crate) struct Controller {
     pause: f64,
     /// Which way to try first after a pause.
     first: Direction,
+    /// Calls quicker than that come from memory.
+    memory_below: f64,
     /// Whether the last sample was off.
     off: bool,
     /// Samples in a row that came too early while holding.
@@ -234,6 +180,7 @@ impl Controller {
             fewer_fails: f64::INFINITY,
             pause: FIRST_PAUSE,
             first: Direction::More,
+            memory_below: FROM_MEMORY,
             off: false,
             early: 0,
             gathered: Sample::default(),
@@ -272,7 +219,7 @@ impl Controller {
         let sample = self.gathered;
         let enough = sample.calls() >= CALLS && sample.elapsed() >= sample.latency();
         let waited = sample.elapsed() >= LONGEST_SAMPLE && sample.calls() > 0.0;
-        if !(enough || waited) || sample.active() <= 0.0 {
+        if !(enough || waited) || sample.active() <= 0.0 || sample.elapsed() <= 0.0 {
             return Reason::Measuring;
         }
         self.gathered = Sample::default();
@@ -308,20 +255,23 @@ impl Controller {
     /// Enters, keeps or leaves the state in which no experiments are made.
     fn remember_memory(&mut self, sample: &Sample) -> Option<Reason> {
         if let Phase::Memory { slow } = &mut self.phase {
-            let times = sample.latency() / FROM_MEMORY;
-            if times < 1.0 {
-                *slow = false;
+            // Some may be slow because workers lost their processors to other processes.
+            *slow = match sample.latency() {
+                latency if latency < HARDLY_MEMORY => 0,
+                latency if latency < CERTAINLY_NOT => *slow + 1,
+                _ => *slow + SLOW / 2,
+            };
+            if *slow < SLOW {
                 return Some(Reason::FromMemory);
             }
-            // One may be slow because a worker lost its processor to another process.
-            if times < JUMP && !*slow {
-                *slow = true;
-                return Some(Reason::FromMemory);
-            }
+            // A file system that is about as quick as memory must not go in and out for ever.
+            self.memory_below = (self.memory_below / 2.0).max(SURELY_MEMORY);
             return Some(self.begin_anew(self.cores, Direction::More));
         }
-        if sample.latency() < FROM_MEMORY && self.limit() <= self.cores {
-            self.phase = Phase::Memory { slow: false };
+        // Far below it would be a leap in the dark.
+        let near = self.limit() <= self.cores && 2 * self.limit() >= self.cores;
+        if near && sample.latency() < self.memory_below {
+            self.phase = Phase::Memory { slow: 0 };
             return Some(Reason::FromMemory);
         }
         None
@@ -330,6 +280,7 @@ impl Controller {
     /// Searches from `limit`, of which nothing is known: the sample that gave rise to it may be half of what was.
     fn begin_anew(&mut self, limit: usize, direction: Direction) -> Reason {
         self.base = Level::new(limit);
+        self.noise = Noise::new();
         self.phase = Phase::Hold { left: 0.0 };
         self.forget(direction);
         match direction {
@@ -389,12 +340,7 @@ impl Controller {
         for direction in [self.first, self.first.other()] {
             let fails = self.fails(direction);
             let step = (fails / 2.0).min(FIRST_STEP);
-            let shortest = if direction == Direction::More {
-                SHORTEST_MORE
-            } else {
-                SHORTEST_STEP
-            };
-            if step >= shortest && self.begin_try(step, direction) {
+            if step >= direction.shortest_step() && self.begin_try(step, direction) {
                 return match direction {
                     Direction::More => Reason::TryMore,
                     Direction::Fewer => Reason::TryFewer,
@@ -411,7 +357,7 @@ impl Controller {
     /// The next tries are the shortest steps, one this way and one the other.
     fn look_around(&mut self, first: Direction) {
         self.more_fails = SHORTEST_MORE * 2.0;
-        self.fewer_fails = SHORTEST_STEP * 2.0;
+        self.fewer_fails = SHORTEST_FEWER * 2.0;
         self.first = first;
     }
 

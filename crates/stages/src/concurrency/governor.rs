@@ -11,7 +11,7 @@ use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use serde::Serialize;
 use statline_pipeline::StageError;
 
-use super::controller::{Controller, Interval};
+use super::{Controller, Interval};
 use super::limit::Total;
 use crate::mount::Mount;
 

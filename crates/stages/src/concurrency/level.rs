@@ -3,7 +3,7 @@
 //! Rates are kept as logarithms, for what counts is by which factor one is above another. The noise is what a rate
 //! differs by from one sample to the next under the same limit.
 
-use super::controller::Interval;
+use super::Interval;
 
 /// How many samples a level remembers: what is older counts for less and less.
 const MEMORY: f64 = 16.0;

@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use super::controller::{Bounds, Controller, Decision, Interval, Reason};
+use super::{Bounds, Controller, Decision, Interval, Reason};
 
 /// Nanoseconds from the beginning of the run.
 type Time = u64;
@@ -19,6 +19,10 @@ pub(super) const TICK: Time = 25 * MILLISECOND;
 pub(super) const MICROSECOND: Time = 1_000;
 pub(super) const MILLISECOND: Time = 1_000 * MICROSECOND;
 pub(super) const SECOND: Time = 1_000 * MILLISECOND;
+
+/// The machine of the experiments, and the most workers in them.
+pub(super) const CORES: usize = 2;
+pub(super) const MAX: usize = 512;
 
 /// Calls shorter than this are simulated together.
 const GRAIN: Time = 20 * MICROSECOND;
@@ -71,7 +75,7 @@ pub(super) struct Mount {
 }
 
 impl Mount {
-    /// Calls that take so much latency and processor time, on two processors.
+    /// Calls that take so much latency and processor time, on [`CORES`] processors.
     pub(super) fn new(latency: Time, cpu: Time) -> Mount {
         Mount {
             latency,
@@ -80,7 +84,7 @@ impl Mount {
             cpu,
             between: 500,
             crowding: 0.03,
-            cores: 2,
+            cores: CORES,
             share: 1.0,
             weather: 0.05,
             kinds: vec![(100, 1.0)],

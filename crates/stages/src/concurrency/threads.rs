@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use statline_pipeline::ThreadSetting;
 use statline_platform::{Concurrency, Filesystem};
 
-use super::controller::{Bounds, Controller};
+use super::{Bounds, Controller};
 use super::governor::{Governed, Governor, History};
 use crate::mount::Mount;
 
