@@ -84,7 +84,10 @@ pub(crate) fn bench(arguments: &BenchArguments, terminal: Terminal) -> Result<Ex
             None => Exit::Failed,
         }),
         Some([sequential, pipeline]) => {
-            let findings = Findings::new(path, &sequential, &pipeline, caches.state());
+            let mut findings = Findings::new(path, &sequential, &pipeline, caches.state());
+            if cfg!(debug_assertions) {
+                findings.doubt("this statline was built without optimisation");
+            }
             match arguments.format {
                 TextFormat::Json => terminal.print_json(&findings)?,
                 TextFormat::Text => {

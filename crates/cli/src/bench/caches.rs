@@ -98,7 +98,7 @@ impl Caches {
             (false, false, Some(bytes)) => (
                 "unknown",
                 format!(
-                    "after a pass of each way that was not counted, {} still came from storage: not all of it stays in \
+                    "after a pass of each way that was not counted, {} still came from storage: not all of it was in \
                      memory",
                     human::bytes(bytes, Units::Binary)
                 ),

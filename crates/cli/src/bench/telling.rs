@@ -117,6 +117,11 @@ impl Findings {
         findings
     }
 
+    /// Adds what else makes the figures doubtful.
+    pub(super) fn doubt(&mut self, why: &str) {
+        self.warnings.push(why.to_owned());
+    }
+
     /// What makes the figures doubtful.
     fn doubts(&self) -> Vec<String> {
         let (sequential, pipeline) = (&self.sequential, &self.pipeline);
