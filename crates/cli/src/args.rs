@@ -9,7 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use statline_pipeline::{ByteSize, ThreadSetting};
 
 use crate::escape::escaped_message;
-use crate::exit::{DIFF_STATUS, EXIT_STATUS};
+use crate::exit::{BENCH_STATUS, DIFF_STATUS, EXIT_STATUS};
 use crate::human::Units;
 
 /// The examples as `--help` shows them.
@@ -95,6 +95,7 @@ pub(crate) enum Command {
     List(ListArguments),
     Describe(DescribeArguments),
     Doctor(DoctorArguments),
+    Bench(BenchArguments),
     Report(ReportArguments),
     Verify(VerifyArguments),
     Cache(CacheArguments),
@@ -410,6 +411,33 @@ pub(crate) struct DoctorArguments {
     pub(crate) path: PathBuf,
 
     /// How to print the findings.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TextFormat,
+}
+
+/// Measure what scanning with many threads saves on a directory of yours.
+///
+/// Both ways read all names and the metadata of each below PATH, and count them: `one thread` as a simple program does it,
+/// directory by directory, one call after the other, by full paths; `pipeline` with the job that `statline scan PATH` runs.
+/// Passes take turns, and medians are compared. Nothing is written.
+#[derive(Args, Debug)]
+#[command(after_help = BENCH_STATUS)]
+pub(crate) struct BenchArguments {
+    /// The directory.
+    #[arg(value_name = "PATH", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) path: PathBuf,
+
+    /// Measure each way so many times.
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) runs: u16,
+
+    /// Drop the caches of the system before each pass: needs root, on Linux, and slows down whatever else runs.
+    ///
+    /// Without it a pass of each way that is not counted comes first, so that what fits in memory is there.
+    #[arg(long)]
+    pub(crate) cold: bool,
+
+    /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: TextFormat,
 }

@@ -121,7 +121,7 @@ fn text(kind: &KindInfo, palette: Palette) -> String {
         Threading::Single => "one",
         Threading::Parallel => "as many as it is given; several give up the order",
         Threading::Adaptive => {
-            "as many as it is given, or as pay, between bounds if there are any; several give up the order"
+            "as many as it is given, or as pay between bounds; several give up the order"
         }
     };
     let _ = writeln!(out, "  threads  {threads}");

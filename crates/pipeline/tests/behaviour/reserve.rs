@@ -436,3 +436,97 @@ fn a_worker_that_is_parked_neither_works_nor_waits_and_is_a_thread_less() {
     // Neither the wait of the one nor the rest of the other is work.
     assert!(stage.service.total_seconds < 0.05, "{stage:?}");
 }
+
+#[test]
+fn a_stage_that_parks_what_does_not_pay_is_seen_to_be_busy() {
+    let (rests, over) = (Level::default(), Level::default());
+    let setting = Setting::new(8, 0, move |number, hand| {
+        if number > 0 {
+            hand.parked(|_| {
+                rests.rise();
+                over.reach(1);
+            });
+            return Ok(());
+        }
+        rests.reach(7);
+        // What one thread does while seven others sleep.
+        std::thread::park_timeout(Duration::from_millis(300));
+        over.rise();
+        Ok(())
+    });
+    let report = setting.run(50, || {});
+    setting.assert_whole(&report, 50);
+    let stage = report.stage("stage").unwrap();
+    assert!(stage.threads_mean < 4.0, "{stage:?}");
+    // An eighth is all that it would be of eight threads.
+    assert!(stage.busy_share > 0.25, "{stage:?}");
+    let limit = report.limit.unwrap();
+    assert_eq!(limit.stage, "stage");
+    let told = limit.explanation;
+    assert!(told.contains(" of 8 on average, were busy "), "{told}");
+}
+
+/// Says to a test that it is the process with few threads.
+#[cfg(target_os = "linux")]
+const FEW_THREADS: &str = "STATLINE_TEST_FEW_THREADS";
+
+#[cfg(target_os = "linux")]
+#[test]
+fn where_the_system_has_no_threads_to_spare_the_run_goes_on_with_those_it_has() {
+    use std::os::unix::fs::MetadataExt;
+    use std::process::Command;
+
+    if std::env::var_os(FEW_THREADS).is_some() {
+        return with_few_threads();
+    }
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    if !is_root {
+        eprintln!("skipped: only root can become somebody of whom nothing else runs");
+        return;
+    }
+    let mut command = Command::new("prlimit");
+    command.args([
+        "--nproc=24",
+        "setpriv",
+        "--reuid",
+        "61235",
+        "--regid",
+        "61235",
+    ]);
+    command.args(["--clear-groups", "--"]);
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "--nocapture", "--test-threads=1"]);
+    let name = std::thread::current().name().unwrap().to_owned();
+    match command.arg(name).env(FEW_THREADS, "1").output() {
+        Err(error) => eprintln!("skipped: prlimit: {error}"),
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&output.stdout);
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{told}{complaint}");
+            assert!(told.contains("1 passed"), "{told}{complaint}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn with_few_threads() {
+    let (called, granted) = (Level::default(), Arc::new(AtomicUsize::new(0)));
+    let (told, grants) = (called.clone(), Arc::clone(&granted));
+    let setting = Setting::new(1, 511, move |number, hand| {
+        if number == 0 {
+            while hand.context.call_up() {
+                grants.fetch_add(1, Ordering::SeqCst);
+            }
+            told.rise();
+        }
+        Ok(())
+    });
+    // Nobody ends before there are no more to be had.
+    let report = setting.run(100, move || called.reach(1));
+    setting.assert_whole(&report, 100);
+    let granted = granted.load(Ordering::SeqCst);
+    assert!((1..24).contains(&granted), "{granted}");
+    assert_eq!(threads(&report), 1 + granted);
+    // One was made for a thread that there was not.
+    assert_eq!(setting.made(), granted + 1);
+}
