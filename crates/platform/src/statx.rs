@@ -87,6 +87,25 @@ pub(crate) fn is_available() -> bool {
     result == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
+/// The flags of a call about `name`.
+#[inline]
+pub(crate) fn flags(name: &CStr, follow: bool) -> i32 {
+    let mut flags = libc::AT_NO_AUTOMOUNT;
+    if !follow {
+        flags |= libc::AT_SYMLINK_NOFOLLOW;
+    }
+    if name.is_empty() {
+        flags |= libc::AT_EMPTY_PATH;
+    }
+    flags
+}
+
+/// The mask of a call that is to fill `fields`.
+#[inline]
+pub(crate) fn mask(fields: Fields) -> u32 {
+    fields.bits() & MASK
+}
+
 /// The metadata of what `name` is below `directory` (a descriptor or `AT_FDCWD`).
 #[inline]
 pub(crate) fn stat_at(
@@ -95,14 +114,7 @@ pub(crate) fn stat_at(
     fields: Fields,
     follow: bool,
 ) -> io::Result<Metadata> {
-    let mut flags = libc::AT_NO_AUTOMOUNT;
-    if !follow {
-        flags |= libc::AT_SYMLINK_NOFOLLOW;
-    }
-    if name.is_empty() {
-        flags |= libc::AT_EMPTY_PATH;
-    }
-    let mask = fields.bits() & MASK;
+    let (flags, mask) = (flags(name, follow), mask(fields));
     let mut buffer = MaybeUninit::<libc::statx>::uninit();
     retry(|| {
         // Not the C library's function: glibc would emulate a missing call, musl lacks it.
@@ -123,8 +135,9 @@ pub(crate) fn stat_at(
     Ok(to_metadata(unsafe { buffer.assume_init_ref() }, fields))
 }
 
+/// What the kernel filled, as far as it is among `fields`.
 #[inline]
-fn to_metadata(statx: &libc::statx, fields: Fields) -> Metadata {
+pub(crate) fn to_metadata(statx: &libc::statx, fields: Fields) -> Metadata {
     // What was asked for need not be there: ext4 leaves out times, /proc the creation. The device
     // numbers have no bit, they always are.
     let numbered = Fields::from_bits_truncate(statx.stx_mask & MASK);
