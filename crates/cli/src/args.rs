@@ -644,6 +644,9 @@ pub(crate) enum Backend {
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
+    /// Linux: as statx, with many calls under way for each thread.
+    #[value(name = "io_uring")]
+    IoUring,
 }
 
 impl Backend {
@@ -652,6 +655,7 @@ impl Backend {
             Backend::Auto => "auto",
             Backend::Statx => "statx",
             Backend::Fstatat => "fstatat",
+            Backend::IoUring => "io_uring",
         }
     }
 }

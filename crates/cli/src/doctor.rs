@@ -40,6 +40,8 @@ struct Findings {
     #[serde(serialize_with = "flat")]
     backend: Result<BackendFinding, String>,
     #[serde(serialize_with = "flat")]
+    io_uring: Result<BackendFinding, String>,
+    #[serde(serialize_with = "flat")]
     file_system: Result<FileSystemFinding, String>,
     open_files: OpenFiles,
     #[serde(serialize_with = "flat")]
@@ -134,6 +136,12 @@ fn examine(path: &Path) -> Findings {
         path: path.to_string_lossy().into_owned(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         statx: has_statx_support(),
+        io_uring: select(BackendChoice::IoUring)
+            .map(|backend| BackendFinding {
+                name: backend.name(),
+                why: "a call by a ring, made to find out, succeeded; used only where a job or --backend asks for it",
+            })
+            .map_err(|error| error.reason().to_owned()),
         file_system: Filesystem::of_path(path)
             .map(file_system)
             .map_err(|error| error.to_string()),
@@ -312,6 +320,10 @@ fn text(findings: &Findings, path: &Path, palette: Palette) -> String {
             "not supported"
         },
     );
+    match &findings.io_uring {
+        Ok(backend) => line("io_uring", backend.why),
+        Err(reason) => line("io_uring", &format!("not to be had: {reason}")),
+    }
     match &findings.sample {
         Ok(sample) => sample.lines(&mut line),
         Err(error) => line("sample", &format!("cannot tell: {error}")),

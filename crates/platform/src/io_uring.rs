@@ -10,6 +10,8 @@
 
 mod ring;
 mod rings;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;

@@ -21,6 +21,8 @@ mod errno;
 mod fault;
 mod fields;
 mod filesystem;
+#[cfg(all(test, target_os = "linux"))]
+mod forbidding;
 #[cfg(unix)]
 mod fstatat;
 #[cfg(target_os = "linux")]

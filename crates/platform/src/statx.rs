@@ -279,50 +279,8 @@ impl Backend for Statx {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forbidding::forbid;
     use crate::{Fault, NameBuf};
-
-    /// Makes the kernel refuse `statx` with `errno`, for the calling thread alone and for good.
-    fn forbid_statx(errno: i32) -> io::Result<()> {
-        let statement = |code, k| libc::sock_filter {
-            code,
-            jt: 0,
-            jf: 0,
-            k,
-        };
-        let mut program = [
-            // The number of the call is the first word that the filter sees.
-            statement((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0),
-            libc::sock_filter {
-                code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-                jt: 0,
-                jf: 1,
-                k: libc::SYS_statx as u32,
-            },
-            statement(
-                (libc::BPF_RET | libc::BPF_K) as u16,
-                libc::SECCOMP_RET_ERRNO | errno as u32,
-            ),
-            statement(
-                (libc::BPF_RET | libc::BPF_K) as u16,
-                libc::SECCOMP_RET_ALLOW,
-            ),
-        ];
-        let program = libc::sock_fprog {
-            len: 4,
-            filter: program.as_mut_ptr(),
-        };
-        // SAFETY: takes numbers only.
-        retry(|| unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) as isize })?;
-        // SAFETY: reads the program, which outlives the call.
-        retry(|| unsafe {
-            libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const program,
-            ) as isize
-        })?;
-        Ok(())
-    }
 
     #[test]
     fn fstatat_takes_over_when_statx_is_forbidden_in_the_middle() {
@@ -337,7 +295,7 @@ mod tests {
                         .unwrap()
                 };
                 let before = stat();
-                if forbid_statx(errno).is_err() {
+                if forbid(libc::SYS_statx, errno).is_err() {
                     return; // Where filters are forbidden in turn.
                 }
                 assert!(!is_available());

@@ -230,6 +230,7 @@ fn doctor_tells_what_it_found_out() {
         "profile",
         "backend",
         "statx",
+        "io_uring",
         "kinds",
         "fields",
         "cost of a stat",

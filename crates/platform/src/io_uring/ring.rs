@@ -45,11 +45,9 @@ struct Slot {
 }
 
 /// Cells, because the kernel writes to them while there are references to the whole.
-struct Slots([UnsafeCell<Slot>; DEPTH]);
+pub(super) struct Slots([UnsafeCell<Slot>; DEPTH]);
 
 // SAFETY: a slot is touched by the one ring that it belongs to, which takes `&mut` for that, and by the kernel.
-unsafe impl Send for Slots {}
-// SAFETY: as above.
 unsafe impl Sync for Slots {}
 
 /// Where the call of a slot is.
@@ -104,7 +102,7 @@ impl Ring {
             uring,
             slots: Arc::new(Slots(std::array::from_fn(|_| {
                 UnsafeCell::new(Slot {
-                    result: MaybeUninit::uninit(),
+                    result: MaybeUninit::zeroed(),
                     name: [0; LONGEST + 1],
                 })
             }))),
@@ -257,6 +255,25 @@ impl Ring {
             }
         }
         self.under_way < before
+    }
+}
+
+#[cfg(test)]
+impl Slots {
+    /// What the kernel has written to a slot says that it filled: nothing, if it has written nothing.
+    pub(super) fn filled(&self, slot: usize) -> u32 {
+        // SAFETY: zeroed when it was made, so initialised; the kernel may write to it meanwhile, hence volatile.
+        unsafe {
+            let result = (&raw const (*self.0[slot].get()).result).cast::<libc::statx>();
+            (&raw const (*result).stx_mask).read_volatile()
+        }
+    }
+}
+
+#[cfg(test)]
+impl Ring {
+    pub(super) fn slots(&self) -> std::sync::Weak<Slots> {
+        Arc::downgrade(&self.slots)
     }
 }
 

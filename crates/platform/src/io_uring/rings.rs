@@ -71,3 +71,20 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+impl Rings {
+    /// The memory of the rings that there are.
+    pub(super) fn slots(&self) -> Vec<std::sync::Weak<super::ring::Slots>> {
+        let places = self.0.iter().map(|place| match place.lock() {
+            Ok(place) => place,
+            Err(place) => place.into_inner(),
+        });
+        places
+            .filter_map(|place| match &*place {
+                Place::Ring(ring) => Some(ring.slots()),
+                _ => None,
+            })
+            .collect()
+    }
+}
