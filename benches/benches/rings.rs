@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! cargo bench -p statline-benches --bench rings                 # everything, ten minutes
-//! cargo bench -p statline-benches --bench rings -- 5ms          # one mount: hot, cold, 0.5ms, 5ms or 20ms
+//! cargo bench -p statline-benches --bench rings -- 5ms 8 512    # one mount: hot, cold, 0.5ms, 5ms or 20ms; two numbers of threads
 //! ```
 //!
 //! Both answer the same question, the metadata of many names of one directory, shared out in slices among a number of
 //! threads: names in memory; the same after the caches were dropped (needs root); on a file system that answers after 0.5,
 //! after 5 and after 20 ms. The two take turns, and what is written is the median of three turns each. The file system with the
-//! latency runs in this process, so its time is part of what a call costs.
+//! latency runs in this process, so its time is part of what a call costs. There are 32 rings at the most: beyond so many
+//! threads the others ask as `statx` does, and the column is about a mixture.
 
 #![forbid(unsafe_code)]
 
@@ -61,12 +62,20 @@ fn main() -> Result<(), Failure> {
     // `cargo bench` says so; `cargo test` does not, and is to see that this still works.
     let measures = arguments.iter().any(|argument| argument == "--bench");
     arguments.retain(|argument| !argument.starts_with("--"));
+    let mut threads: Vec<usize> = arguments
+        .iter()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    arguments.retain(|argument| argument.parse::<usize>().is_err());
+    if threads.is_empty() {
+        threads = THREADS.to_vec();
+    }
     let plan = match measures {
         true => Plan {
             names: NAMES,
             turn: TURN,
             turns: TURNS,
-            threads: THREADS.to_vec(),
+            threads,
             only: arguments,
         },
         false => Plan {
@@ -89,7 +98,7 @@ fn main() -> Result<(), Failure> {
     };
     let backends = [statx, rings];
     if plan.includes("hot") || plan.includes("cold") {
-        let directory = tempfile::tempdir_in(".")?;
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         for index in 0..plan.names {
             File::create(directory.path().join(format!("file-{index}")))?;
         }
@@ -99,7 +108,13 @@ fn main() -> Result<(), Failure> {
         // Whoever tests has more to lose by it than a measurement.
         if measures && plan.includes("cold") {
             File::open(directory.path())?.sync_all()?;
-            table("cold", directory.path(), &plan, &backends, Some(drop_caches))?;
+            table(
+                "cold",
+                directory.path(),
+                &plan,
+                &backends,
+                Some(drop_caches),
+            )?;
         }
     }
     for (name, latency) in [
@@ -161,7 +176,9 @@ fn table(
                 }
                 // A cold directory is cold once.
                 let once = before.is_some();
-                measured.push(turn(&**backend, &handle, &entries, threads, plan.turn, once)?);
+                measured.push(turn(
+                    &**backend, &handle, &entries, threads, plan.turn, once,
+                )?);
             }
         }
         let [statx, rings] = measured.map(median);
@@ -189,7 +206,11 @@ fn turn(
 ) -> Result<Measured, Failure> {
     let order: Vec<u32> = (0..).take(entries.len()).collect();
     let slices: Vec<&[u32]> = order.chunks(SLICE).collect();
-    let (taken, failed, calls) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (taken, failed, calls) = (
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+        AtomicUsize::new(0),
+    );
     let processor = processor_time()?;
     let begin = Instant::now();
     let work = || {

@@ -40,7 +40,7 @@ struct Findings {
     #[serde(serialize_with = "flat")]
     backend: Result<BackendFinding, String>,
     #[serde(serialize_with = "flat")]
-    io_uring: Result<BackendFinding, String>,
+    io_uring: Result<IoUringFinding, String>,
     #[serde(serialize_with = "flat")]
     file_system: Result<FileSystemFinding, String>,
     open_files: OpenFiles,
@@ -63,6 +63,12 @@ fn flat<T: Serialize, S: Serializer>(
 struct BackendFinding {
     name: &'static str,
     why: &'static str,
+}
+
+#[derive(Serialize)]
+struct IoUringFinding {
+    /// By one thread.
+    calls_at_once: usize,
 }
 
 #[derive(Serialize)]
@@ -137,9 +143,8 @@ fn examine(path: &Path) -> Findings {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         statx: has_statx_support(),
         io_uring: select(BackendChoice::IoUring)
-            .map(|backend| BackendFinding {
-                name: backend.name(),
-                why: "a call by a ring, made to find out, succeeded; used only where a job or --backend asks for it",
+            .map(|backend| IoUringFinding {
+                calls_at_once: backend.calls_at_once(),
             })
             .map_err(|error| error.reason().to_owned()),
         file_system: Filesystem::of_path(path)
@@ -321,7 +326,13 @@ fn text(findings: &Findings, path: &Path, palette: Palette) -> String {
         },
     );
     match &findings.io_uring {
-        Ok(backend) => line("io_uring", backend.why),
+        Ok(found) => line(
+            "io_uring",
+            &format!(
+                "works: a thread may have {} calls under way; used only if asked for (--backend io_uring)",
+                found.calls_at_once
+            ),
+        ),
         Err(reason) => line("io_uring", &format!("not to be had: {reason}")),
     }
     match &findings.sample {

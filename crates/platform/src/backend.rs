@@ -79,6 +79,12 @@ pub trait Backend: Send + Sync + Debug {
         follow: bool,
     ) -> io::Result<Metadata>;
 
+    /// How many calls one [`Backend::stat_each`] may have under way at a time: what a server sees
+    /// of one thread. Never more than it has names to ask about.
+    fn calls_at_once(&self) -> usize {
+        1
+    }
+
     /// As [`Backend::stat`] for the entries that `order` names by index, in that order. `sink` gets
     /// each index and its result once, each as soon as those before it were told.
     ///
@@ -128,8 +134,8 @@ pub trait Backend: Send + Sync + Debug {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// The fastest one that works here; on Linux the fastest call for what is asked. Never io_uring: more threads were
-    /// always measured to be faster.
+    /// The fastest one that works here; on Linux the fastest call for what is asked. Never
+    /// `IoUring`: more threads were measured to do the same for less.
     #[default]
     Auto,
     /// Linux 4.11 and later: getdents64 and statx.

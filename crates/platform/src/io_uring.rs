@@ -71,7 +71,11 @@ impl IoUring {
                 let index = order[told];
                 let result = match answer {
                     Err(errno) if is_of_the_ring(errno) => {
-                        let Question { directory, fields, follow } = *question;
+                        let Question {
+                            directory,
+                            fields,
+                            follow,
+                        } = *question;
                         self.stat(directory, entries.name(index as usize), fields, follow)
                     }
                     answer => answer.map_err(io::Error::from_raw_os_error),
@@ -89,7 +93,12 @@ impl IoUring {
 fn is_of_the_ring(errno: i32) -> bool {
     matches!(
         errno,
-        libc::EINTR | libc::EAGAIN | libc::ECANCELED | libc::ENOMEM | libc::ENOSYS | libc::EPERM
+        libc::EINTR
+            | libc::EAGAIN
+            | libc::ECANCELED
+            | libc::ENOMEM
+            | libc::ENOSYS
+            | libc::EPERM
             | libc::EINVAL
             | libc::EOPNOTSUPP
     )
@@ -132,6 +141,10 @@ impl Backend for IoUring {
         follow: bool,
     ) -> io::Result<Metadata> {
         self.statx.stat(directory, name, fields, follow)
+    }
+
+    fn calls_at_once(&self) -> usize {
+        DEPTH
     }
 
     fn stat_each(

@@ -213,7 +213,7 @@ fn stat() {
           |           ^^^^^
     error: job.toml:9:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", found string "uring"
         9 | backend = "uring"
-          |           ^^^^^^^
+          |           ^^^^^^^ did you mean "io_uring"?
     error: job.toml:10:11: stages.x.threads: expected "auto" or a number of threads from 1 to 512, found integer 0
        10 | threads = 0
           |           ^

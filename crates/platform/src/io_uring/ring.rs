@@ -122,7 +122,11 @@ impl Ring {
             .submitter()
             .register_probe(&mut known)
             .map_err(|error| {
-                failed("the kernel does not tell its operations", "io_uring_register", &error)
+                failed(
+                    "the kernel does not tell its operations",
+                    "io_uring_register",
+                    &error,
+                )
             })?;
         if !known.is_supported(opcode::Statx::CODE) {
             return Err("the kernel has no statx by io_uring (it came with 5.6)".to_owned());
@@ -145,7 +149,11 @@ impl Ring {
         };
         answer.map_err(|errno| {
             let error = io::Error::from_raw_os_error(errno);
-            failed("a call made to find out failed", "statx by io_uring", &error)
+            failed(
+                "a call made to find out failed",
+                "statx by io_uring",
+                &error,
+            )
         })?;
         Ok(ring)
     }
@@ -165,7 +173,10 @@ impl Ring {
     /// # Panics
     /// If the slot is taken.
     pub(super) fn ask(&mut self, slot: usize, question: &Question<'_>, name: Name<'_>) {
-        assert!(matches!(self.states[slot], State::Free), "slot {slot} is taken");
+        assert!(
+            matches!(self.states[slot], State::Free),
+            "slot {slot} is taken"
+        );
         let name = name.as_c_str();
         let bytes = name.to_bytes_with_nul();
         if bytes.len() > LONGEST + 1 {
@@ -180,8 +191,7 @@ impl Ring {
             room.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         }
         // SAFETY: as above; this only computes addresses.
-        let (name_place, result) =
-            unsafe { (&raw const (*place).name, &raw mut (*place).result) };
+        let (name_place, result) = unsafe { (&raw const (*place).name, &raw mut (*place).result) };
         let call = opcode::Statx::new(
             types::Fd(question.directory.raw()),
             name_place.cast(),

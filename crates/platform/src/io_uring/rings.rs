@@ -33,7 +33,12 @@ impl Rings {
         let count = (open_file_limit().0 / SHARE).clamp(1, MOST);
         let first = Place::Ring(Box::new(first));
         let others = (1..count).map(|_| Place::Empty);
-        Rings(std::iter::once(first).chain(others).map(Mutex::new).collect())
+        Rings(
+            std::iter::once(first)
+                .chain(others)
+                .map(Mutex::new)
+                .collect(),
+        )
     }
 
     /// Has `ask` use a ring; it says whether the ring still serves. Returns what else it says, nothing if there is no ring

@@ -113,7 +113,10 @@ fn a_system_that_makes_no_rings_is_told_with_the_reason() {
         apart(|| {
             if forbid(libc::SYS_io_uring_setup, errno).is_ok() {
                 let reason = probe().unwrap_err();
-                assert!(reason.contains(&format!("(io_uring_setup: {name})")), "{reason}");
+                assert!(
+                    reason.contains(&format!("(io_uring_setup: {name})")),
+                    "{reason}"
+                );
             }
         });
     }
@@ -130,7 +133,14 @@ fn a_system_that_makes_no_rings_is_told_with_the_reason() {
 #[test]
 fn statx_goes_on_where_a_ring_fails_half_way() {
     // 0: a kernel that says that it did what it did not.
-    for errno in [0, libc::EPERM, libc::ENOSYS, libc::ENOMEM, libc::EAGAIN, libc::EBUSY] {
+    for errno in [
+        0,
+        libc::EPERM,
+        libc::ENOSYS,
+        libc::ENOMEM,
+        libc::EAGAIN,
+        libc::EBUSY,
+    ] {
         for last in [0, 1, 63, 64, 200] {
             let Some(backend) = backend() else { return };
             let (_directory, handle, entries) = files(300);
@@ -185,7 +195,9 @@ fn the_memory_of_rings_is_freed_with_them() {
 
 /// Files of which number 40 hangs until it is released.
 fn hanging() -> Option<(Mounted, Handle, Entries)> {
-    let tree = (0..70).fold(Tree::new(), |tree, index| tree.file(format!("{index}"), index));
+    let tree = (0..70).fold(Tree::new(), |tree, index| {
+        tree.file(format!("{index}"), index)
+    });
     let mounted = TestFs::generated(tree)
         .rule(Rule::on(Operation::Getattr).path("40").hang())
         .mount_unless_skipped()
@@ -258,13 +270,16 @@ fn a_ring_that_was_left_serves_again_when_its_calls_have_come_back() {
     let (_directory, others, sound) = files(70);
     thread::scope(|scope| {
         let _releasing = mounted.releasing();
-        let leaving = scope.spawn(|| {
-            leave(&backend, &mounted, &handle, &entries);
+        let (left, was_left) = channel();
+        let (backend, mounted, handle, entries) = (&backend, &mounted, &handle, &entries);
+        let leaving = scope.spawn(move || {
+            leave(backend, mounted, handle, entries);
+            left.send(()).unwrap();
             // Ends with a call under way; the kernel keeps the thread until that is over.
         });
-        assert!(mounted.wait_until_hung(1, LONG));
-        // The ring is in use or left, so another one is made.
-        assert_eq!(sizes(&backend, &others, &sound, |_| {}), all(70));
+        was_left.recv_timeout(LONG).unwrap();
+        // A call of the ring that was left is under way, so another one is made.
+        assert_eq!(sizes(backend, &others, &sound, |_| {}), all(70));
         assert_eq!(backend.rings.slots().len(), 2);
         mounted.release();
         leaving.join().unwrap();
@@ -299,17 +314,17 @@ fn signals_end_no_wait() {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = nothing as *const () as usize;
     // SAFETY: the handler does nothing, so it may interrupt anything. Without SA_RESTART calls end with EINTR.
-    assert_eq!(
-        unsafe { libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut()) },
-        0
-    );
+    let set = unsafe { libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
     thread::scope(|scope| {
         let _releasing = mounted.releasing();
         let (began, has_begun) = channel();
         let (backend, handle, entries) = (&backend, &handle, &entries);
         let asking = scope.spawn(move || {
             // SAFETY: takes nothing and returns a number.
-            began.send(unsafe { libc::pthread_self() } as usize).unwrap();
+            began
+                .send(unsafe { libc::pthread_self() } as usize)
+                .unwrap();
             sizes(backend, handle, entries, |_| {})
         });
         let thread = has_begun.recv_timeout(LONG).unwrap();

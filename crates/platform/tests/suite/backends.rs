@@ -218,8 +218,19 @@ fn statting_many_tells_what_comes_before_a_name_that_hangs() {
 fn statting_many_gives_each_entry_its_own_error() {
     use statline_testfs::fuse::{Operation, Rule, Shape, TestFs, Tree};
     let errors = [
-        "EIO", "EPERM", "EACCES", "EINVAL", "ENOMEM", "EINTR", "EAGAIN", "ECANCELED", "ESTALE",
-        "EOPNOTSUPP", "ENOTCONN", "ETIMEDOUT", "ENAMETOOLONG",
+        "EIO",
+        "EPERM",
+        "EACCES",
+        "EINVAL",
+        "ENOMEM",
+        "EINTR",
+        "EAGAIN",
+        "ECANCELED",
+        "ESTALE",
+        "EOPNOTSUPP",
+        "ENOTCONN",
+        "ETIMEDOUT",
+        "ENAMETOOLONG",
     ];
     let number = |index: u32| {
         let name = errors.get(index as usize / 8)?;
@@ -258,7 +269,11 @@ fn statting_many_gives_each_entry_its_own_error() {
                 .map_err(|error| error.raw_os_error());
             assert_eq!(found, single, "{index} by {backend:?}");
             if index < 200 {
-                assert_eq!(found.err().flatten(), number(index), "{index} by {backend:?}");
+                assert_eq!(
+                    found.err().flatten(),
+                    number(index),
+                    "{index} by {backend:?}"
+                );
             }
             told += 1;
         };
