@@ -135,7 +135,7 @@ pub trait Backend: Send + Sync + Debug {
 #[non_exhaustive]
 pub enum BackendChoice {
     /// The fastest one that works here; on Linux the fastest call for what is asked. Never
-    /// `IoUring`: more threads were measured to do the same for less.
+    /// `IoUring`: more threads do the same, and what they do not reach, few servers bear.
     #[default]
     Auto,
     /// Linux 4.11 and later: getdents64 and statx.

@@ -248,6 +248,7 @@ pub enum BackendSetting {
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
-    /// Linux: as `statx`, but each thread has up to 64 calls under way at a time. Never what `auto` picks: more threads do the same for less.
+    /// Linux: as `statx`, but each thread has up to 64 calls under way at a time. Never what `auto` picks: it has more
+    /// threads instead.
     IoUring,
 }
