@@ -2,6 +2,7 @@
 //!
 //! One thing must stay true: no flag is read and then ignored. What makes no sense together is refused.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
@@ -226,6 +227,14 @@ pub(crate) struct WalkArguments {
         help_heading = "What to scan"
     )]
     pub(crate) max_depth: Option<u32>,
+
+    /// Have at most so many calls under way on one mount, so that a file server has something left for others.
+    #[arg(long, value_name = "CALLS", help_heading = "How to scan")]
+    pub(crate) max_concurrency: Option<NonZeroU32>,
+
+    /// Make at most so many calls a second to one mount.
+    #[arg(long, value_name = "CALLS", help_heading = "How to scan")]
+    pub(crate) max_ops_per_second: Option<NonZeroU32>,
 
     /// Leave out what has such a name, with all below it: `*.o`, `node_modules/`; can be repeated.
     ///
@@ -673,6 +682,9 @@ pub(crate) enum Backend {
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
+    /// Linux: as statx, with many calls under way for each thread.
+    #[value(name = "io_uring")]
+    IoUring,
 }
 
 impl Backend {
@@ -681,6 +693,7 @@ impl Backend {
             Backend::Auto => "auto",
             Backend::Statx => "statx",
             Backend::Fstatat => "fstatat",
+            Backend::IoUring => "io_uring",
         }
     }
 }

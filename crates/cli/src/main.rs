@@ -37,6 +37,7 @@ mod stop_request;
 mod table;
 mod terminal;
 mod totals;
+mod trial;
 mod validate;
 mod verdict;
 mod verify;

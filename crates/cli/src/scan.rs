@@ -367,6 +367,8 @@ pub(crate) fn walk_options<'j>(
         .flag("follow_symlinks", arguments.follow)
         .flag("one_file_system", arguments.one_file_system)
         .maybe("max_depth", arguments.max_depth)
+        .maybe("max_concurrency", arguments.max_concurrency)
+        .maybe("max_ops_per_second", arguments.max_ops_per_second)
         .list("exclude", &excludes(arguments)?))
 }
 

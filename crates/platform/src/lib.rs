@@ -21,6 +21,8 @@ mod errno;
 mod fault;
 mod fields;
 mod filesystem;
+#[cfg(all(test, target_os = "linux"))]
+mod forbidding;
 #[cfg(unix)]
 mod fstatat;
 #[cfg(target_os = "linux")]
@@ -29,6 +31,22 @@ mod getdents;
 #[cfg_attr(not(unix), path = "handle/none.rs")]
 mod handle;
 mod handles;
+// The crate `io-uring` knows the kernel's structures for these processors only; so does Cargo.toml.
+#[cfg_attr(
+    not(all(
+        feature = "io_uring",
+        target_os = "linux",
+        any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "loongarch64",
+            target_arch = "powerpc64"
+        )
+    )),
+    path = "io_uring/none.rs"
+)]
+mod io_uring;
 mod kind;
 mod metadata;
 mod name;

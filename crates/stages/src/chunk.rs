@@ -30,8 +30,8 @@ pub(crate) const SPELL: Duration = Duration::from_millis(10);
 /// What is done sooner than another worker is woken is not worth being shared out.
 const WORTH_SHARING: Duration = Duration::from_micros(100);
 
-/// How many entries are asked for between two looks at the clock.
-pub(crate) const PIECE: usize = 32;
+/// The fewest names that are worth sharing out, however quick the calls are.
+const PIECE: usize = 32;
 
 /// A call that takes longer did not come from memory.
 pub(crate) const FROM_MEMORY: Duration = Duration::from_micros(10);
@@ -290,9 +290,9 @@ impl Spell {
                 &pinned
             }
         };
-        let passage = pass(self.escort.as_ref(), pulse)?;
-        let piece = passage.piece(PIECE);
         let Wish { fields, backend } = &self.wish;
+        let passage = pass(self.escort.as_ref(), backend.calls_at_once(), pulse)?;
+        let piece = passage.piece();
         let (began, first) = (Instant::now(), self.names.start);
         while !self.names.is_empty() {
             let end = self.names.end.min(self.names.start + piece);

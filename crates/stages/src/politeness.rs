@@ -19,6 +19,9 @@ use crate::mount::MountKey;
 /// How long a wait may last before it is asked whether the run stops.
 const SLICE: Duration = Duration::from_millis(20);
 
+/// How many entries one thread asks for, one after the other, before it looks up.
+const PIECE: usize = 32;
+
 /// What a run may ask of each of its mounts: the least that any of its stages allows.
 #[derive(Debug)]
 pub(crate) struct Politeness {
@@ -95,7 +98,11 @@ pub(crate) struct Escort {
 }
 
 /// The right to make calls to a mount, until it is dropped.
-pub(crate) struct Passage<'a>(Option<&'a Escort>);
+pub(crate) struct Passage<'a> {
+    escort: Option<&'a Escort>,
+    /// How many at a time.
+    at_once: usize,
+}
 
 impl Gate {
     /// What a call needs to pass, if anything.
@@ -124,36 +131,45 @@ impl Escort {
     }
 }
 
-/// Waits until one more may be inside.
+/// Waits until there is room for whoever makes so many calls at a time, or for as many as may be under way at all.
 ///
 /// # Errors
 /// [`Fault::Cancelled`] if the run stops, or makes no more calls.
-pub(crate) fn pass<'a>(escort: Option<&'a Escort>, pulse: &Pulse) -> io::Result<Passage<'a>> {
+pub(crate) fn pass<'a>(
+    escort: Option<&'a Escort>,
+    mut at_once: usize,
+    pulse: &Pulse,
+) -> io::Result<Passage<'a>> {
     if let Some(escort) = escort {
         let gate = &*escort.gate;
         let most = gate.politeness.max_concurrency.load(Ordering::Relaxed);
+        at_once = at_once.min(most);
         let mut state = gate.lock();
-        while state.inside >= most {
+        while state.inside + at_once > most {
             let woken = gate.left.wait_timeout(state, SLICE);
             (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
             escort.check(pulse)?;
         }
-        state.inside += 1;
+        state.inside += at_once;
     }
-    Ok(Passage(escort))
+    Ok(Passage { escort, at_once })
 }
 
 impl Passage<'_> {
-    /// How many of `calls` should be made before more are paid for.
-    pub(crate) fn piece(&self, calls: usize) -> usize {
-        let Some(escort) = self.0 else {
-            return calls;
+    /// How many entries to ask for before more are paid for.
+    pub(crate) fn piece(&self) -> usize {
+        let piece = match self.at_once {
+            1 => PIECE,
+            at_once => at_once,
+        };
+        let Some(escort) = self.escort else {
+            return piece;
         };
         let politeness = &escort.gate.politeness;
         let rate = politeness.max_ops_per_second.load(Ordering::Relaxed);
         // What a slice allows, so that nobody is late for a stop.
         let fits = u128::from(rate) * SLICE.as_millis() / 1000;
-        usize::try_from(fits.max(1)).map_or(calls, |fits| calls.min(fits))
+        usize::try_from(fits.max(1)).map_or(piece, |fits| piece.min(fits))
     }
 
     /// Waits until so many calls are due.
@@ -161,7 +177,7 @@ impl Passage<'_> {
     /// # Errors
     /// As [`pass`].
     pub(crate) fn spend(&self, calls: usize, pulse: &Pulse) -> io::Result<()> {
-        let Some(escort) = self.0 else {
+        let Some(escort) = self.escort else {
             return Ok(());
         };
         let politeness = &escort.gate.politeness;
@@ -190,9 +206,9 @@ impl Passage<'_> {
 
 impl Drop for Passage<'_> {
     fn drop(&mut self) {
-        if let Some(escort) = self.0 {
-            escort.gate.lock().inside -= 1;
-            escort.gate.left.notify_one();
+        if let Some(escort) = self.escort {
+            escort.gate.lock().inside -= self.at_once;
+            escort.gate.left.notify_all();
         }
     }
 }

@@ -264,7 +264,7 @@ impl Reading {
         let escort = worker.escort();
         let parent = self.parent.take();
         let opening = move |pulse: &Pulse| {
-            let passage = pass(escort.as_ref(), pulse)?;
+            let passage = pass(escort.as_ref(), 1, pulse)?;
             passage.spend(1, pulse)?;
             let opened = open(&scan, &node, here, pulse);
             // Closing it may ask the file system, too.
@@ -309,7 +309,7 @@ impl Reading {
         let escort = worker.escort();
         let (mut reading, (listing, names, more)) = self.call_out(worker, move |pulse| {
             names.clear();
-            let more = pass(escort.as_ref(), pulse).and_then(|passage| {
+            let more = pass(escort.as_ref(), 1, pulse).and_then(|passage| {
                 passage.spend(1, pulse)?;
                 listing.read(&mut names)
             });
@@ -652,7 +652,7 @@ fn resolve_all(
         Ok::<_, io::Error>(metadata.kind().unwrap_or(Kind::Other))
     };
     let resolve = |entry: usize| {
-        pass(escort, pulse)?.spend(1, pulse)?;
+        pass(escort, 1, pulse)?.spend(1, pulse)?;
         let kind = match chunk.kind(entry) {
             Some(kind) => kind,
             None => kind_of(entry, false)?,

@@ -10,7 +10,7 @@ use statline_pipeline::{Context, Counter, Pulse};
 use statline_platform::{Backend, DirNode, Fault, Fields, Filesystem, Metadata, Name, Pinned};
 
 use crate::EntryBatch;
-use crate::chunk::{PIECE, SPELL};
+use crate::chunk::SPELL;
 use crate::concurrency::Governor;
 use crate::directories::Directories;
 use crate::links::leads_nowhere;
@@ -87,8 +87,8 @@ impl Fetching {
         let began = Instant::now();
         let mut asked = 0;
         let mut ask = || {
-            let passage = pass(escort, pulse)?;
-            for piece in order.chunks(passage.piece(PIECE)) {
+            let passage = pass(escort, self.backend.calls_at_once(), pulse)?;
+            for piece in order.chunks(passage.piece()) {
                 passage.spend(piece.len(), pulse)?;
                 self.backend
                     .stat_each(&pinned, entries, piece, self.fields, follow, &mut sink);
