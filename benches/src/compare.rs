@@ -15,6 +15,7 @@ mod image;
 mod machine;
 mod measure;
 mod notation;
+mod obstacle;
 mod programs;
 mod report;
 mod rounds;

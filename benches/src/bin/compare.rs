@@ -126,6 +126,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
         options,
         ground.scratch(),
     );
+    report.quick = arguments.quick;
     match suite.run(&ground, &programs, &stop, &mut report, &mut show) {
         Ok(()) => {}
         Err(compare::Error::Stopped) => {

@@ -101,10 +101,11 @@ impl Display for Chart<'_> {
 
 impl Bar {
     fn draw(&self, out: &mut Formatter<'_>, top: f64, scale: f64, longest: f64) -> fmt::Result {
-        let middle = top + BAR / 2.0;
+        // Where letters stand that are centred on the bar; not every program knows how to centre them itself.
+        let line = top + BAR / 2.0 + 4.5;
         writeln!(
             out,
-            r#"<text class="text" x="{:.1}" y="{middle:.1}" text-anchor="end" dominant-baseline="central">{}</text>"#,
+            r#"<text class="text" x="{:.1}" y="{line:.1}" text-anchor="end">{}</text>"#,
             LABELS - 8.0,
             escape(&self.label)
         )?;
@@ -132,7 +133,7 @@ impl Bar {
         }
         writeln!(
             out,
-            r#"<text class="text" x="{:.1}" y="{middle:.1}" dominant-baseline="central">{}</text>"#,
+            r#"<text class="text" x="{:.1}" y="{line:.1}">{}</text>"#,
             LABELS + length + 6.0,
             escape(&self.text)
         )

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::ground::{Ground, MountPoint};
+use super::obstacle::Obstacle;
 use crate::error::{IoContext, IoError};
 use crate::tree::{self, Parameters};
 
@@ -27,18 +28,6 @@ pub(super) enum Image {
     /// An empty layer in memory over the tree on disk.
     Overlay,
     Squashfs,
-}
-
-/// Why there is no such file system here.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ImageError {
-    /// It can be done without.
-    #[error("{0}")]
-    Unavailable(String),
-    #[error(transparent)]
-    Tree(#[from] tree::Error),
-    #[error(transparent)]
-    Io(#[from] IoError),
 }
 
 /// A tree on a file system of its own.
@@ -66,9 +55,9 @@ impl Image {
         self,
         ground: &Ground,
         parameters: Parameters,
-    ) -> Result<Mounted, ImageError> {
+    ) -> Result<Mounted, Obstacle> {
         if let Some(reason) = ground.no_mounts() {
-            return Err(ImageError::Unavailable(reason.to_owned()));
+            return Err(Obstacle::Unavailable(reason.to_owned()));
         }
         match self {
             Self::Ext4 => {
@@ -98,7 +87,7 @@ impl Image {
         program: &str,
         options: &[&str],
         parameters: Parameters,
-    ) -> Result<Mounted, ImageError> {
+    ) -> Result<Mounted, Obstacle> {
         let file = ImageFile::create(ground, self.name())?;
         let mut make = Command::new(program);
         make.args(options).arg(&file.0);
@@ -142,7 +131,7 @@ fn on_loop(
     kind: &str,
     image: &ImageFile,
     options: &str,
-) -> Result<MountPoint, ImageError> {
+) -> Result<MountPoint, Obstacle> {
     let point = MountPoint::empty(ground.point(kind))?;
     let mut mount = Command::new("mount");
     // It finds a loop device that is free and marks it as one that frees itself.
@@ -170,7 +159,7 @@ fn filled(point: &MountPoint, parameters: Parameters) -> Result<PathBuf, tree::E
     Ok(root)
 }
 
-fn overlay(ground: &Ground, parameters: Parameters) -> Result<Mounted, ImageError> {
+fn overlay(ground: &Ground, parameters: Parameters) -> Result<Mounted, Obstacle> {
     let lower = kept(ground, parameters)?;
     let memory = in_memory(ground, "overlay-memory")?;
     let [upper, work] = ["upper", "work"].map(|name| memory.path().join(name));
@@ -186,7 +175,7 @@ fn overlay(ground: &Ground, parameters: Parameters) -> Result<Mounted, ImageErro
         let path = path.as_os_str().as_bytes();
         if path.iter().any(|byte| b",:\\".contains(byte)) {
             let reason = "the directory of the trees has a comma, colon or backslash in its path";
-            return Err(ImageError::Unavailable(reason.to_owned()));
+            return Err(Obstacle::Unavailable(reason.to_owned()));
         }
         options.extend_from_slice(option.as_bytes());
         options.extend_from_slice(path);
@@ -201,7 +190,7 @@ fn overlay(ground: &Ground, parameters: Parameters) -> Result<Mounted, ImageErro
     })
 }
 
-fn squashfs(ground: &Ground, parameters: Parameters) -> Result<Mounted, ImageError> {
+fn squashfs(ground: &Ground, parameters: Parameters) -> Result<Mounted, Obstacle> {
     let image = ImageFile::create(ground, "squashfs")?;
     {
         // Of files without contents: their sizes add up to hundreds of GiB, which would all be packed.
@@ -246,7 +235,7 @@ pub(super) fn kept(ground: &Ground, parameters: Parameters) -> Result<PathBuf, t
     Ok(root)
 }
 
-fn run(mut command: Command, program: &str) -> Result<(), ImageError> {
+fn run(mut command: Command, program: &str) -> Result<(), Obstacle> {
     let ended = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -254,7 +243,7 @@ fn run(mut command: Command, program: &str) -> Result<(), ImageError> {
         .output();
     let output = match ended {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(ImageError::Unavailable(format!(
+            return Err(Obstacle::Unavailable(format!(
                 "{program} is not installed; `benches/install-peers.sh apt` installs it"
             )));
         }
@@ -264,7 +253,7 @@ fn run(mut command: Command, program: &str) -> Result<(), ImageError> {
         return Ok(());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    Err(ImageError::Unavailable(format!(
+    Err(Obstacle::Unavailable(format!(
         "{program} failed ({}): {}",
         output.status,
         complaint.lines().next().unwrap_or("it said nothing")

@@ -15,13 +15,12 @@ use super::count::CountFrom;
 use crate::peers::Peer;
 
 /// Everybody that there is, apart from floors on another number of threads.
-pub(super) const NAMES: [&str; 21] = [
+pub(super) const NAMES: [&str; 20] = [
     "floor",
     "statline",
     "statline-jsonl",
     "statline-sorted",
     "statline-sorted-64mib",
-    "statline-512",
     "statline-jsonl-512",
     "std",
     "walkdir",
@@ -190,7 +189,7 @@ impl Programs {
         if name == "statline-sorted-64mib" {
             words.extend(["--memory-limit", "64MiB"].map(Word::from));
         }
-        let count = if matches!(name, "statline" | "statline-512") {
+        let count = if name == "statline" {
             words.extend(["--report".into(), Word::Scratch(REPORT)]);
             CountFrom::RunReport
         } else {
@@ -366,8 +365,8 @@ mod tests {
             "statline scan DIR --sort path --memory-limit 64MiB -o records.jsonl --color never --progress never"
         );
         assert_eq!(
-            shown("statline-512"),
-            "statline scan DIR --threads 512 --report report.json --color never --progress never"
+            shown("statline-jsonl-512"),
+            "statline scan DIR --threads 512 -o records.jsonl --color never --progress never"
         );
     }
 

@@ -33,6 +33,8 @@ pub struct Report {
     pub command: String,
     /// How often.
     pub options: Options,
+    /// Everything was too small to be measured.
+    pub quick: bool,
     /// On what records were written.
     pub(super) scratch: String,
     /// The peak of this process, which is the least that can be measured of a child.
@@ -76,6 +78,7 @@ impl Report {
             date,
             command,
             options,
+            quick: false,
             scratch: machine::file_system(scratch),
             own_peak_bytes: None,
             sections: Vec::new(),
@@ -176,13 +179,21 @@ impl Report {
             format!(", {:.1} GiB of memory", bytes as f64 / MIB / 1024.0)
         });
         let Options { rounds, .. } = self.options;
+        writeln!(out, "# Performance\n")?;
+        if self.quick {
+            writeln!(
+                out,
+                "**This is the quick form, which only shows that everything works: everything is far smaller than it says here, and no \
+                 figure means anything.**\n"
+            )?;
+        }
         writeln!(
             out,
-            "# Performance\n\nThis file is written by `compare`, with the charts beside it; it is not edited by hand.\n\n\
+            "This file is written by `compare`, with the charts beside it; it is not edited by hand.\n\n\
              - machine: {cpu}, {cores} cores{memory}; Linux {kernel}\n\
              - date: {}; load average when it began: {load}\n\
              - command: `{}`; records are written to {}\n\n\
-             How to read it: in each scenario everybody runs once in each of {rounds} rounds, in random order. The first column of \
+             How to read it: everybody runs once a round, in random order; rounds: {rounds}. The first column of \
              figures, ×, is the median of the rounds' ratios: the time of a run divided by that of the yardstick in the same round. So a \
              machine that is slow for a while is slow for both. Every run is a process of its own; *CPU s* is user and system time \
              together, *peak MiB* the largest resident set of all its runs (≤ where `compare` itself takes as much), *reads* \

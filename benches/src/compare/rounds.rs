@@ -16,13 +16,13 @@ use crate::random::Random;
 use crate::slow::Served;
 
 /// A floor of the sweep is waited for this many times as long as the best so far took.
-const SWEEP_PATIENCE: u32 = 3;
+const SWEEP_PATIENCE: u32 = 2;
 /// And no less than this, so that chance does not end a short run.
 const SWEEP_LEAST: Duration = Duration::from_secs(2);
 /// The floors of the sweep that go into the rounds are no slower than the best by more than this.
-const SWEEP_NEAR: f64 = 1.15;
+const SWEEP_NEAR: f64 = 1.1;
 /// And no more than so many.
-const FINALISTS: usize = 3;
+const FINALISTS: usize = 2;
 
 /// How often and in which order.
 #[derive(Debug, Clone, Copy)]
@@ -285,7 +285,13 @@ impl Conduct<'_> {
             Stage::Round(_) => contest.passes,
             Stage::Sweep | Stage::WarmUp => 1,
         };
-        let outcome = self.once(&contest.series[index], passes, self.scenario.limit, stage)?;
+        let series = &contest.series[index];
+        let limit = if series.entrant.once {
+            self.scenario.limit_once
+        } else {
+            self.scenario.limit
+        };
+        let outcome = self.once(series, passes, limit, stage)?;
         let yardstick = index < contest.finalists.max(1);
         let series = &mut contest.series[index];
         match outcome {
@@ -474,6 +480,7 @@ mod tests {
                 figure: Figure::Time,
                 least: Duration::ZERO,
                 limit: Duration::from_secs(60),
+                limit_once: Duration::from_secs(60),
             }
         }
 

@@ -23,6 +23,8 @@ pub(super) struct Scenario {
     pub(super) least: Duration,
     /// The longest that anybody is waited for.
     pub(super) limit: Duration,
+    /// The longest that those are waited for that run once.
+    pub(super) limit_once: Duration,
 }
 
 impl Scenario {
@@ -32,7 +34,7 @@ impl Scenario {
             self.place,
             Place::Striped { .. } | Place::Slow { .. } | Place::Two { .. }
         );
-        self.cache == Cache::Kept && !renewed
+        self.cache == Cache::Kept && !renewed && self.figure == Figure::Time
     }
 }
 

@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::ground::{self, Ground, MountPoint};
-use super::image::{self, Image, ImageError, Mounted};
+use super::image::{self, Image, Mounted};
+use super::obstacle::Obstacle;
 use crate::error::{IoContext, IoError};
 use crate::floor::{self, Order};
 use crate::slow::{Mount, Served, Slow};
@@ -46,28 +47,6 @@ pub(super) enum Cache {
     Kept,
     /// Empty.
     Dropped,
-}
-
-/// Why a site is not there.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SiteError {
-    /// The scenario can be done without.
-    #[error("{0}")]
-    Unavailable(String),
-    #[error(transparent)]
-    Tree(#[from] tree::Error),
-    #[error(transparent)]
-    Io(#[from] IoError),
-}
-
-impl From<ImageError> for SiteError {
-    fn from(error: ImageError) -> Self {
-        match error {
-            ImageError::Unavailable(reason) => Self::Unavailable(reason),
-            ImageError::Tree(error) => Self::Tree(error),
-            ImageError::Io(error) => Self::Io(error),
-        }
-    }
 }
 
 /// A place that is there.
@@ -123,17 +102,17 @@ impl Site {
         cache: Cache,
         ground: &Ground,
         slowfs: PathBuf,
-    ) -> Result<Self, SiteError> {
+    ) -> Result<Self, Obstacle> {
         let drops = cache == Cache::Dropped || matches!(place, Place::Striped { .. });
         if drops && let Err(reason) = ground::can_drop_caches() {
-            return Err(SiteError::Unavailable(reason));
+            return Err(Obstacle::Unavailable(reason));
         }
         let mounts = matches!(
             place,
             Place::Copies { .. } | Place::Slow { .. } | Place::Two { .. }
         );
         if mounts && let Some(reason) = ground.no_mounts() {
-            return Err(SiteError::Unavailable(reason.to_owned()));
+            return Err(Obstacle::Unavailable(reason.to_owned()));
         }
         Ok(Self {
             cache,
@@ -200,7 +179,7 @@ impl Site {
 }
 
 impl Kind {
-    fn make(place: &Place, ground: &Ground) -> Result<Self, SiteError> {
+    fn make(place: &Place, ground: &Ground) -> Result<Self, Obstacle> {
         Ok(match place {
             Place::Given(root) => Self::Directory {
                 root: fs::canonicalize(root).during("find", root)?,
@@ -323,7 +302,7 @@ mod tests {
         ] {
             let outcome = Site::prepare(&place, Cache::Kept, &ground, "slowfs".into());
             assert!(
-                matches!(&outcome, Err(SiteError::Unavailable(reason)) if reason == "not here"),
+                matches!(&outcome, Err(Obstacle::Unavailable(reason)) if reason == "not here"),
                 "{outcome:?}"
             );
         }

@@ -9,13 +9,14 @@ use std::time::Instant;
 use super::ground::Ground;
 use super::machine;
 use super::measure::Bench;
+use super::obstacle::Obstacle;
 use super::programs::{ProgramError, Programs};
 use super::report::{Report, Section, SectionOutcome};
 use super::rounds::{Conduct, Error, Progress};
 use super::rows::rows;
 use super::scenario::Scenario;
 use super::scenarios::{self, Size};
-use super::site::{Site, SiteError};
+use super::site::Site;
 use super::stop::Stop;
 
 /// Which scenarios are carried out, and with whom.
@@ -126,7 +127,7 @@ fn one(
     let slowfs = programs.own("slowfs")?;
     let site = match Site::prepare(&scenario.place, scenario.cache, ground, slowfs) {
         Ok(site) => site,
-        Err(SiteError::Unavailable(reason)) => return Ok(SectionOutcome::NotRun(reason)),
+        Err(Obstacle::Unavailable(reason)) => return Ok(SectionOutcome::NotRun(reason)),
         Err(error) => return Ok(SectionOutcome::Failed(error.to_string())),
     };
     let conduct = Conduct {

@@ -162,7 +162,7 @@ impl Table<'_> {
         {
             write!(
                 out,
-                " {first} and fewer were not tried: with {} it was already more than three times as slow as with the best.",
+                " {first} and fewer were not tried: with {} it was already more than twice as slow as with the best.",
                 last.threads
             )?;
         }
@@ -261,6 +261,7 @@ mod tests {
             figure,
             least: Duration::ZERO,
             limit: Duration::from_secs(60),
+            limit_once: Duration::from_secs(60),
         };
         Table {
             scenario: &scenario,
