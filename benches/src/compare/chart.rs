@@ -9,13 +9,13 @@ use std::fmt::{self, Display, Formatter};
 const LONGEST: f64 = 8.0;
 
 const WIDTH: f64 = 760.0;
-const LABELS: f64 = 250.0;
+const LABELS: f64 = 290.0;
 /// Right of the longest bar, for its number.
 const NUMBERS: f64 = 80.0;
 const MARGIN: f64 = 12.0;
 const ROW: f64 = 24.0;
 const BAR: f64 = 15.0;
-const HEAD: f64 = 44.0;
+const HEAD: f64 = 50.0;
 
 /// How a bar is painted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
