@@ -302,8 +302,13 @@ impl Spell {
             let (metadata, fetched) = (&mut self.metadata, &mut self.fetched);
             // In the order of the chunk, so each comes to its place.
             let mut sink = |entry: u32, result: io::Result<Metadata>| {
-                *fetched += u64::from(result.is_ok());
-                metadata.push(result.unwrap_or_default());
+                match result {
+                    Ok(found) => {
+                        *fetched += 1;
+                        metadata.push(found);
+                    }
+                    Err(_) => metadata.push(Metadata::default()),
+                }
                 pulse.done((entry as usize - first) as u64 + 1);
             };
             let names = &self.chunk.names;
