@@ -125,8 +125,8 @@ impl Handles {
     /// `pin` included.
     ///
     /// # Errors
-    /// What the system says; [`Fault::Replaced`] if the directory is another one than when it was
-    /// first opened; [`Fault::Cancelled`] if `cancelled` returned true. Never for a lack of
+    /// What the system says; [`Fault::Replaced`](crate::Fault::Replaced) if the directory is another one than when it was
+    /// first opened; [`Fault::Cancelled`](crate::Fault::Cancelled) if `cancelled` returned true. Never for a lack of
     /// descriptors.
     pub fn pin(&self, node: &Arc<DirNode>, cancelled: &dyn Fn() -> bool) -> io::Result<Pinned> {
         self.acquire(node, Purpose::Share, cancelled)
