@@ -86,18 +86,32 @@ impl Trial {
     pub(crate) fn lines(&self, line: &mut dyn FnMut(&str, &str)) {
         let entries = human::counted(self.entries, "entry", "entries");
         let length = human::short_duration(Duration::from_secs_f64(self.seconds));
-        let all = if self.whole { ", which is all there is" } else { "" };
+        let all = if self.whole {
+            ", which is all there is"
+        } else {
+            ""
+        };
         line("trial scan", &format!("{entries} in {length}{all}"));
         let Some(last) = self.steps.last() else {
             let threads = human::counted(self.threads as u64, "thread", "threads");
-            line("", &format!("{threads}, and nothing was seen to gain by more or fewer"));
+            line(
+                "",
+                &format!("{threads}, and nothing was seen to gain by more or fewer"),
+            );
             return;
         };
         for step in self.steps.iter().take(8) {
             line("", &step.text());
         }
         if self.steps.len() > 8 {
-            line("", &format!("… and {} more, at last {}", self.steps.len() - 8, last.threads));
+            line(
+                "",
+                &format!(
+                    "… and {} more, at last {}",
+                    self.steps.len() - 8,
+                    last.threads
+                ),
+            );
         }
     }
 }

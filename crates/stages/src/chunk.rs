@@ -12,7 +12,7 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use statline_pipeline::{Pulse, StageError, Watch};
@@ -45,6 +45,8 @@ pub(crate) struct Chunk {
     next: AtomicUsize,
     /// How many workers take part beside the one that listed it.
     helpers: AtomicUsize,
+    /// Whether a call hung. Then nobody asks any more: each of the other names may cost a thread, and its time.
+    hangs: AtomicBool,
 }
 
 impl Chunk {
@@ -55,6 +57,7 @@ impl Chunk {
             names: Arc::clone(names),
             next: AtomicUsize::new(0),
             helpers: AtomicUsize::new(0),
+            hangs: AtomicBool::new(false),
         }
     }
 
@@ -131,6 +134,11 @@ impl Claim {
         &self.chunk.directory
     }
 
+    /// Whether nothing is to be asked of the directory any more.
+    fn is_hopeless(&self, worker: &Descent) -> bool {
+        self.chunk.hangs.load(Ordering::Relaxed) || worker.is_hopeless(&self.chunk.directory)
+    }
+
     /// The names as a chunk of their own, for others to claim.
     pub(crate) fn into_chunk(self) -> Arc<Chunk> {
         Arc::new(Chunk {
@@ -139,6 +147,7 @@ impl Claim {
             end: self.names.end,
             next: AtomicUsize::new(self.names.start),
             helpers: AtomicUsize::new(0),
+            hangs: AtomicBool::new(false),
         })
     }
 
@@ -166,6 +175,7 @@ impl Claim {
     /// The call under way is not waited for any longer.
     pub(crate) fn give_up(&mut self, done: u64) {
         self.lost = Some(done);
+        self.chunk.hangs.store(true, Ordering::Relaxed);
     }
 
     fn path_of(&self, entry: usize) -> Vec<u8> {
@@ -198,7 +208,7 @@ pub(crate) fn fetch(
 ) -> Result<Option<Claim>, StageError> {
     while !claim.names.is_empty() {
         let wish = match worker.wish.take() {
-            Some(wish) if !worker.is_hopeless(&claim.chunk.directory) => wish,
+            Some(wish) if !claim.is_hopeless(worker) => wish,
             wish => {
                 worker.wish = wish;
                 return claim.resume(worker).map(|()| None);
@@ -319,5 +329,69 @@ impl Spell {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn chunk(names: usize) -> Arc<Chunk> {
+        let mut entries = Entries::default();
+        (0..names).for_each(|number| entries.push(format!("{number}").as_bytes(), None, 0));
+        Arc::new(Chunk::new(
+            &DirNode::root(Path::new("/")),
+            &Arc::new(entries),
+        ))
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_is_claimed_once_whatever_is_handed_back(
+            names in 0usize..200,
+            sizes in prop::collection::vec(1usize..40, 1..30),
+        ) {
+            let mut chunks = vec![chunk(names)];
+            let mut claimed = Vec::new();
+            let mut sizes = sizes.into_iter().cycle();
+            while let Some(chunk) = chunks.pop() {
+                let size = sizes.next().unwrap();
+                let Some(mut claim) = chunk.claim(size) else {
+                    continue;
+                };
+                chunks.push(chunk);
+                // Half of it is done, the rest handed back.
+                let done = claim.names.start..claim.names.start + claim.names.len().div_ceil(2);
+                claim.names.start = done.end;
+                claimed.extend(done);
+                chunks.push(claim.into_chunk());
+            }
+            claimed.sort_unstable();
+            prop_assert_eq!(claimed, (0..names).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn parts_are_neither_nothing_nor_more_than_a_spell(
+            names in 1usize..5000,
+            workers in 1usize..600,
+            nanoseconds in 0u64..100_000_000,
+        ) {
+            let latency = Duration::from_nanos(nanoseconds);
+            let part = chunk(names).part(workers, latency);
+            prop_assert!(part >= 1);
+            prop_assert!(part == 1 || part as u32 * latency <= SPELL, "{part} × {latency:?}");
+        }
+    }
+
+    #[test]
+    fn slow_calls_are_shared_out_one_by_one_and_quick_ones_in_pieces() {
+        let chunk = chunk(1000);
+        assert_eq!(chunk.part(512, Duration::from_millis(5)), 1);
+        assert_eq!(chunk.part(512, Duration::from_micros(1)), PIECE);
+        assert_eq!(chunk.part(2, Duration::from_micros(1)), 500);
     }
 }

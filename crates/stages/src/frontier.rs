@@ -536,3 +536,132 @@ impl Drop for LocalFrontier {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A frontier with one root, how often somebody was called up, and the root's children to come.
+    struct Scan {
+        frontier: Arc<Frontier>,
+        called_up: Arc<AtomicUsize>,
+        root: Arc<DirNode>,
+    }
+
+    fn scan(mounts: &[&Arc<Mount>]) -> Scan {
+        let root = DirNode::root(Path::new("/root"));
+        let roots = mounts
+            .iter()
+            .map(|mount| (Arc::clone(mount), Arc::clone(&root)));
+        let called_up = Arc::new(AtomicUsize::new(0));
+        Scan {
+            frontier: Frontier::new(roots.collect(), {
+                let called_up = Arc::clone(&called_up);
+                move || {
+                    called_up.fetch_add(1, Ordering::Relaxed);
+                    true
+                }
+            }),
+            called_up,
+            root,
+        }
+    }
+
+    fn siblings(parent: &Arc<DirNode>, count: usize) -> Siblings {
+        let mut names = Entries::default();
+        (0..count).for_each(|number| names.push(format!("d{number}").as_bytes(), None, 0));
+        Siblings::new(&Parent::new(parent, None), names, false)
+    }
+
+    fn directory(next: Next) -> Option<String> {
+        match next {
+            Next::Directory(node, _) => Some(String::from_utf8(node.path_bytes()).unwrap()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn half_of_what_a_worker_has_goes_to_whoever_may_help() {
+        let mount = Mount::with_limit(2);
+        let scan = scan(&[&mount]);
+        let (mut busy, mut idle) = (scan.frontier.part(false), scan.frontier.part(false));
+        assert!(directory(busy.next()).is_some());
+        assert!(matches!(idle.next(), Next::Nothing));
+        busy.push(siblings(&scan.root, 4));
+        busy.finished();
+        assert!(directory(idle.next()).is_some());
+        let rest = [&mut busy, &mut idle].map(|worker| {
+            let mut read = 0;
+            while directory(worker.next()).is_some() {
+                read += 1;
+            }
+            read
+        });
+        // One had been taken by then.
+        assert_eq!(rest, [2, 1]);
+        (0..4).for_each(|_| busy.finished());
+        assert!(matches!(busy.next(), Next::End));
+        assert!(matches!(idle.next(), Next::End));
+    }
+
+    #[test]
+    fn whoever_is_one_too_many_leaves_everything_to_the_others() {
+        let mount = Mount::with_limit(2);
+        let scan = scan(&[&mount, &mount]);
+        let (mut one, mut other) = (scan.frontier.part(false), scan.frontier.part(false));
+        assert!(directory(one.next()).is_some());
+        assert!(directory(other.next()).is_some());
+        one.push(siblings(&scan.root, 3));
+        mount.limit.allow(1);
+        assert!(one.is_over());
+        assert!(matches!(one.next(), Next::Nothing));
+        assert!(!other.is_over());
+        let read = (0..3).filter_map(|_| directory(other.next())).count();
+        assert_eq!(read, 3);
+    }
+
+    #[test]
+    fn a_mount_that_is_full_does_not_hold_up_another() {
+        let (slow, quick) = (Mount::with_limit(1), Mount::with_limit(1));
+        let scan = scan(&[&slow, &slow, &quick]);
+        let (mut one, mut other) = (scan.frontier.part(false), scan.frontier.part(false));
+        assert!(directory(one.next()).is_some());
+        assert!(directory(other.next()).is_some());
+        assert!(Arc::ptr_eq(other.mount().unwrap(), &quick));
+    }
+
+    #[test]
+    fn no_more_are_called_up_than_there_is_work_for() {
+        let mount = Mount::with_limit(100);
+        let scan = scan(&[&mount]);
+        let mut worker = scan.frontier.part(false);
+        assert!(directory(worker.next()).is_some());
+        worker.push(siblings(&scan.root, 50));
+        worker.push(siblings(&scan.root, 50));
+        // The one who comes shares out in turn.
+        assert!(scan.called_up.load(Ordering::Relaxed) <= 2);
+        let mut called_up = scan.frontier.part(true);
+        assert!(directory(called_up.next()).is_some());
+    }
+
+    #[test]
+    fn a_worker_that_ends_early_wakes_those_that_sleep() {
+        let mount = Mount::with_limit(2);
+        let scan = scan(&[&mount]);
+        let mut worker = scan.frontier.part(false);
+        assert!(directory(worker.next()).is_some());
+        let mut sleeper = scan.frontier.part(false);
+        std::thread::scope(|scope| {
+            let sleeping = scope.spawn(move || {
+                assert!(matches!(sleeper.next(), Next::Nothing));
+                sleeper.wait();
+            });
+            drop(worker);
+            // It would come back by itself after a moment; that it comes back at all is what matters.
+            sleeping.join().unwrap();
+        });
+        assert!(scan.frontier.cut.load(Ordering::SeqCst));
+    }
+}

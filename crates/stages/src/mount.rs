@@ -114,3 +114,19 @@ impl Mounts {
         Arc::clone(unknown.insert(mount))
     }
 }
+
+#[cfg(test)]
+impl Mount {
+    /// One on which so many may be at work.
+    pub(crate) fn with_limit(allowed: usize) -> Arc<Mount> {
+        let key = MountKey::Device(0);
+        Arc::new(Mount {
+            key,
+            path: Vec::new(),
+            filesystem: None,
+            limit: Limit::new(allowed),
+            gate: Arc::new(Politeness::default()).gate(key),
+            queued: AtomicUsize::new(0),
+        })
+    }
+}

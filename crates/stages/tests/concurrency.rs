@@ -18,11 +18,15 @@ fn tree(directories: usize, files: u64) -> Tree {
     })
 }
 
-fn slow(tree: Tree, latency: Duration) -> TestFs {
+/// A mount whose answers the kernel remembers.
+fn quick(tree: Tree) -> TestFs {
     TestFs::generated(tree)
-        .rule(Rule::on(Operations::ALL).latency(latency))
         .attribute_timeout(Duration::from_secs(60))
         .entry_timeout(Duration::from_secs(60))
+}
+
+fn slow(tree: Tree, latency: Duration) -> TestFs {
+    quick(tree).rule(Rule::on(Operations::ALL).latency(latency))
 }
 
 struct Scanned {
@@ -103,10 +107,7 @@ fn one_large_directory_is_asked_about_by_many_while_it_is_still_being_listed() {
     }
     let files = 5000;
     let tree = Tree::new().shape("wide", Shape::files(files));
-    let mounted = slow(tree, Duration::from_millis(2))
-        // The end of the listing waits until many are at work on its beginning.
-        .mount()
-        .unwrap();
+    let mounted = slow(tree, Duration::from_millis(2)).mount().unwrap();
     let scanned = scan_path(mounted.path());
     assert_eq!(scanned.rows as u64, 2 + files);
     let lookups = mounted.counts().max_in_flight(Operation::Lookup);
@@ -141,7 +142,7 @@ fn no_more_calls_are_made_in_a_second_than_the_job_allows() {
     if statline_testfs::fuse::skipped() {
         return;
     }
-    let mounted = slow(tree(4, 50), Duration::ZERO).mount().unwrap();
+    let mounted = quick(tree(4, 50)).mount().unwrap();
     let mut walk = EnumerateConfig::new([mounted.path()]);
     walk.max_ops_per_second = NonZeroU32::new(500);
     let began = Instant::now();

@@ -11,8 +11,8 @@ use crossbeam::channel::{self, Receiver, RecvTimeoutError, Sender};
 use serde::Serialize;
 use statline_pipeline::StageError;
 
-use super::{Controller, Interval};
 use super::limit::Total;
+use super::{Controller, Interval};
 use crate::mount::Mount;
 
 /// How often it looks.

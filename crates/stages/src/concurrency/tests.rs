@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Bounds, Controller, Decision, Interval, Reason};
 use super::simulation::{
     CORES, Course, MAX, MICROSECOND, MILLISECOND, Mount, SECOND, Scenario, controller,
     random_mount, run,
 };
+use super::{Bounds, Controller, Decision, Interval, Reason};
 
 fn follow(scenario: &Scenario, start: usize) -> Course {
     run(scenario, &mut controller(start, MAX, CORES))

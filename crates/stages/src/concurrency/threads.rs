@@ -10,8 +10,8 @@ use std::thread::available_parallelism;
 use statline_pipeline::ThreadSetting;
 use statline_platform::{Concurrency, Filesystem};
 
-use super::{Bounds, Controller};
 use super::governor::{Governed, Governor, History};
+use super::{Bounds, Controller};
 use crate::mount::Mount;
 
 /// The most threads on a mount where calls wait for a server.
