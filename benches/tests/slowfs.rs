@@ -22,7 +22,7 @@ fn program() -> &'static Path {
 }
 
 fn is_mounted(path: &Path) -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("Linux tells what is mounted");
     mounts.contains(&format!(" {} ", path.display()))
 }
 

@@ -75,6 +75,8 @@ impl Watched for Descent {
         if let Some(claim) = worker.claim.take() {
             claim.resume(worker)?;
         }
+        // After a call that hung the next one may hang as well: nothing is to wait for that.
+        worker.flush()?;
         if let Some(reading) = worker.reading.take() {
             let progress = reading.resume(worker)?;
             worker.note(progress);

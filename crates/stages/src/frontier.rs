@@ -404,12 +404,13 @@ impl LocalFrontier {
             // The oldest are the nearest to the root, and the most is below them.
             (false, lists) => self.own.drain(..lists / 2).collect(),
         };
-        let directories: usize = given.iter().map(Siblings::len).sum();
+        // Whoever takes one shares it out in turn.
+        let wanted = helpers.min(given.len());
         let mut queues = self.shared.lock();
         let queue = queues.of(mount);
         queue.siblings.append(&mut given);
         queue.note_length();
-        self.shared.summon(&mut queues, helpers.min(directories));
+        self.shared.summon(&mut queues, wanted);
     }
 
     /// Takes the first of some siblings; the rest waits here.

@@ -23,7 +23,7 @@ use statline_platform::{
     DirNode, Fault, Fields, Kind as EntryKind, Metadata, Pinned, error_code, is_cancelled,
 };
 
-use self::fetching::Fetching;
+use self::fetching::{Fetching, Question};
 use crate::concurrency::{Gauge, Governor, Threads};
 use crate::directories::{BackendSetting, Directories, Errand, Wish, after_cancel, backend};
 use crate::error_codes;
@@ -286,6 +286,8 @@ impl Work {
 
     /// Accounts for what hangs. What was fetched with it is lost and fetched again.
     fn resume(mut self, worker: &mut Watch<StatWorker>) -> Result<Work, StageError> {
+        // Whoever waits for the next turn must not hold one.
+        self.turn = None;
         self.metadata.resize(self.batch.len(), Metadata::default());
         if self
             .metadata
@@ -429,6 +431,7 @@ impl Work {
         let mount = directory.identity().map(MountKey::from);
         let mount = mount.and_then(|key| worker.shared.mounts.known(key));
         if let Some(mount) = &mount {
+            debug_assert!(self.turn.is_none(), "whoever holds a turn waits for none");
             self.turn = mount.turn();
             if self.turn.is_none() {
                 self.turn = worker.parked(|worker| {
@@ -510,9 +513,13 @@ impl Work {
                 let gate = mount.as_ref().map(|mount| &mount.gate);
                 let escort = gate.and_then(|gate| gate.escort(&shared.context));
                 move |pulse: &Pulse| {
-                    let order = &asking.order[asking.first..];
-                    let escort = escort.as_ref();
-                    shared.stat_some(&batch, &directory, pinned, order, metadata, escort, pulse)
+                    let question = Question {
+                        batch: &batch,
+                        directory: &directory,
+                        order: &asking.order[asking.first..],
+                        escort: escort.as_ref(),
+                    };
+                    shared.stat_some(&question, pinned, metadata, pulse)
                 }
             };
             let (work, answers) = self.call_out(worker, asking.clone(), call)?;

@@ -28,14 +28,16 @@ pub(crate) struct Governor {
     alive: OnceLock<Sender<()>>,
 }
 
+/// Told of each decision.
+pub(crate) type Decided = dyn Fn(&Mount, &History) + Send + Sync;
+
 /// A mount whose limit is set.
 pub(crate) struct Governed {
     mount: Weak<Mount>,
     controller: Controller,
     before: Total,
     history: History,
-    /// Told of each decision.
-    decided: Box<dyn Fn(&Mount, &History) + Send>,
+    decided: Arc<Decided>,
 }
 
 /// The decisions on one mount.
@@ -73,14 +75,14 @@ impl Governed {
     pub(crate) fn new(
         mount: &Arc<Mount>,
         controller: Controller,
-        decided: impl Fn(&Mount, &History) + Send + 'static,
+        decided: &Arc<Decided>,
     ) -> Governed {
         Governed {
             mount: Arc::downgrade(mount),
             controller,
             before: mount.limit.total(),
             history: History::default(),
-            decided: Box::new(decided),
+            decided: Arc::clone(decided),
         }
     }
 

@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use statline_pipeline::ThreadSetting;
 use statline_platform::{Concurrency, Filesystem};
 
-use super::governor::{Governed, Governor, History};
+use super::governor::{Decided, Governed, Governor, History};
 use super::{Bounds, Controller};
 use crate::mount::Mount;
 
@@ -19,9 +19,6 @@ const MOST: usize = ThreadSetting::MOST;
 
 /// The most on a local one: no disk that was measured gains by more.
 const MOST_LOCAL: usize = 64;
-
-/// Called with each decision.
-type Decided = dyn Fn(&Mount, &History) + Send + Sync;
 
 /// How many threads to use, as far as it is known before anything was measured.
 pub(crate) struct Threads {
@@ -81,9 +78,8 @@ impl Threads {
         let bounds = self.bounds(mount.filesystem);
         if bounds.min < bounds.max {
             let controller = Controller::new(bounds, mount.limit.allowed(), cores());
-            let decided = Arc::clone(&self.decided);
-            let decided = move |mount: &Mount, history: &History| decided(mount, history);
-            self.governor.add(Governed::new(mount, controller, decided));
+            self.governor
+                .add(Governed::new(mount, controller, &self.decided));
         }
     }
 }

@@ -58,14 +58,17 @@ impl Fetching {
     /// Asks for the first of `order`, for as long as a worker may before it looks up.
     pub(super) fn stat_some(
         &self,
-        batch: &EntryBatch,
-        directory: &Arc<DirNode>,
+        question: &Question<'_>,
         pinned: Pinned,
-        order: &[u32],
         mut metadata: Vec<Metadata>,
-        escort: Option<&Escort>,
         pulse: &Pulse,
     ) -> Answers {
+        let Question {
+            batch,
+            directory,
+            order,
+            escort,
+        } = *question;
         let (entries, follow) = (batch.entries(), batch.follows_links());
         let mut errors = Vec::new();
         let mut done = 0;
@@ -197,6 +200,14 @@ impl Fetching {
         });
         read.collect()
     }
+}
+
+/// Which entries are asked for.
+pub(super) struct Question<'a> {
+    pub(super) batch: &'a EntryBatch,
+    pub(super) directory: &'a Arc<DirNode>,
+    pub(super) order: &'a [u32],
+    pub(super) escort: Option<&'a Escort>,
 }
 
 /// What became of some entries.
