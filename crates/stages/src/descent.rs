@@ -37,7 +37,7 @@ const GATHERED: usize = 64 * BATCH;
 const PATIENCE: Duration = Duration::from_millis(2);
 
 /// How long one may whose metadata was fetched: nobody waits for it to ask for more.
-const PATIENCE_WITH_METADATA: Duration = Duration::from_millis(20);
+const PATIENCE_WITH_METADATA: Duration = Duration::from_millis(200);
 
 /// Why a directory was not read, where no error tells.
 const EXCLUDED: &str = "excluded";
