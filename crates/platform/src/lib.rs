@@ -13,6 +13,8 @@
 //! All `unsafe` of statline lives in this crate. Nothing here touches the state of the process
 //! unless a function is called that says so ([`raise_open_file_limit`]).
 
+#[cfg(any(unix, windows, test))]
+mod advance;
 mod backend;
 mod dir_node;
 mod dirent;
@@ -32,6 +34,7 @@ mod handles;
 mod kind;
 mod metadata;
 mod name;
+mod nt;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod readdir;
 #[cfg(unix)]
@@ -57,6 +60,7 @@ pub use handles::{HandleStats, Handles, Listing, Pinned, default_budget};
 pub use kind::{Kind, UnknownKind};
 pub use metadata::{FileId, Metadata};
 pub use name::{InvalidName, Name, NameBuf};
+pub use nt::{DirectoryClass, RecordError, parse_records};
 pub use rlimit::{open_file_limit, raise_open_file_limit};
 pub use stat_batch::{DirectoryStatBatch, has_statx_support, statx};
 pub use timestamp::Timestamp;
