@@ -39,6 +39,7 @@ impl Advance {
     }
 
     /// Starts again at the first entry.
+    #[cfg(any(unix, test))]
     pub(crate) fn rewind(&self) {
         self.kept.store(NOWHERE, Relaxed);
         self.chunks.store(0, Relaxed);

@@ -8,6 +8,8 @@
 //!   them may wait in queues.
 //! - [`Handles`] turns nodes into open directories within a budget of descriptors.
 //! - [`Backend`] reads [`Entries`] (packed names) and [`Metadata`] from an open directory.
+//! - [`parse_dirents`] and [`parse_records`] read what Linux and Windows fill buffers with; they are
+//!   pure, and for every system.
 //! - [`Filesystem`] says what kind of mount a directory is on and how such mounts like to be read.
 //!
 //! All `unsafe` of statline lives in this crate. Nothing here touches the state of the process
@@ -28,13 +30,15 @@ mod fstatat;
 #[cfg(target_os = "linux")]
 mod getdents;
 #[cfg_attr(unix, path = "handle/unix.rs")]
-#[cfg_attr(not(unix), path = "handle/none.rs")]
+#[cfg_attr(windows, path = "handle/windows.rs")]
+#[cfg_attr(not(any(unix, windows)), path = "handle/none.rs")]
 mod handle;
 mod handles;
 mod kind;
 mod metadata;
 mod name;
 mod nt;
+mod paths;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod readdir;
 #[cfg(unix)]
@@ -60,7 +64,10 @@ pub use handles::{HandleStats, Handles, Listing, Pinned, default_budget};
 pub use kind::{Kind, UnknownKind};
 pub use metadata::{FileId, Metadata};
 pub use name::{InvalidName, Name, NameBuf};
+#[cfg(windows)]
+pub use nt::{Nt, NtCounters};
 pub use nt::{DirectoryClass, RecordError, parse_records};
+pub use paths::{path_from_bytes, with_slashes};
 pub use rlimit::{open_file_limit, raise_open_file_limit};
 pub use stat_batch::{DirectoryStatBatch, has_statx_support, statx};
 pub use timestamp::Timestamp;

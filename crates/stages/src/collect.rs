@@ -13,7 +13,6 @@ use statline_pipeline::{
 use statline_platform::{Fields, Metadata};
 
 use crate::path_prefix::PathPrefix;
-use crate::roots::path_from_bytes;
 use crate::{
     Batch, BatchConfig, Enumerate, EnumerateConfig, RecordBatch, Rows, Sort, SortConfig, Stat,
     StatConfig, StatFields,

@@ -222,6 +222,8 @@ pub(crate) fn backend(choice: BackendSetting) -> Result<Arc<dyn Backend>, StageE
         BackendSetting::Auto => BackendChoice::Auto,
         BackendSetting::Statx => BackendChoice::Statx,
         BackendSetting::Fstatat => BackendChoice::Fstatat,
+        BackendSetting::Nt => BackendChoice::Nt,
+        BackendSetting::NtExact => BackendChoice::NtExact,
     };
     select(choice).map_err(StageError::failed)
 }
@@ -247,4 +249,9 @@ pub enum BackendSetting {
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
+    /// Windows: NtQueryDirectoryFile, whose answers hold the metadata beside the names.
+    Nt,
+    /// Windows: the same for names, and each file is opened for its metadata. Slower, and has `nlink`.
+    #[serde(rename = "nt-exact")]
+    NtExact,
 }

@@ -254,7 +254,8 @@ impl Reading {
         let mut chunk = Arc::get_mut(&mut self.chunk)
             .map(std::mem::take)
             .unwrap_or_default();
-        let (mut reading, (listing, chunk, more)) = self.call_out(worker, move |_| {
+        let since = SystemTime::now();
+        let (mut reading, (listing, mut chunk, more)) = self.call_out(worker, move |_| {
             chunk.clear();
             let more = listing.read(&mut chunk);
             (listing, chunk, more)
@@ -269,6 +270,10 @@ impl Reading {
             listing.retire();
             reading.step = Step::Open;
             return Ok(Some(reading));
+        }
+        if chunk.metadata(0).is_some() {
+            worker.pending.batch.note_looked_at(since.into());
+            reading.take_over_metadata(&mut chunk);
         }
         reading.listing = Some(listing);
         reading.more = more;
@@ -287,6 +292,17 @@ impl Reading {
         }
         reading.step = Step::Resolve;
         Ok(Some(reading))
+    }
+
+    /// Looks at metadata that came with the names, as some systems give both in one call.
+    fn take_over_metadata(&mut self, chunk: &mut Entries) {
+        for entry in 0..chunk.len() {
+            // A listing describes the link, whatever it is to stand for.
+            match self.follows_links && chunk.kind(entry) == Some(Kind::Symlink) {
+                true => chunk.forget_metadata(entry),
+                false => self.sent.fetched += 1,
+            }
+        }
     }
 
     /// Finds the directories of the chunk and puts them on the frontier.
@@ -391,6 +407,7 @@ impl Reading {
     /// because in a huge directory the others run out of work meanwhile.
     fn goes_ahead(&self, worker: &mut Descent) -> bool {
         if self.chunk.is_empty()
+            || self.chunk.metadata(0).is_some()
             || !self.dropped.is_empty()
             || worker.frontier.has_sleepers()
             || worker.is_hopeless(&self.node)

@@ -10,6 +10,7 @@ use std::io;
 use super::class::DirectoryClass;
 use super::record::parse_records;
 use super::status::{Answer, Status};
+use super::words::as_bytes;
 use crate::advance::Advance;
 use crate::{Entries, Fault, Name};
 
@@ -67,11 +68,6 @@ impl Cursor {
             class: self.class,
             ..Cursor::default()
         };
-    }
-
-    /// The class of the listing, once a query has succeeded.
-    pub(crate) fn class(&self) -> Option<DirectoryClass> {
-        self.class.filter(|_| self.goes_on)
     }
 
     /// Appends what one query gives, and says whether there may be more. `buffer` grows if an entry needs it.
@@ -166,13 +162,6 @@ fn fingerprint(name: Name<'_>) -> i64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish().cast_signed()
-}
-
-/// Words are bytes, all of them initialised.
-fn as_bytes(words: &[u64]) -> &[u8] {
-    let length = size_of_val(words);
-    // SAFETY: the words are as many bytes, and a byte needs no alignment.
-    unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), length) }
 }
 
 #[cfg(test)]

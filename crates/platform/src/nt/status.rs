@@ -18,8 +18,10 @@ impl Status {
     pub(crate) const NO_SUCH_FILE: Status = Status(0xC000_000F);
     pub(crate) const INVALID_DEVICE_REQUEST: Status = Status(0xC000_0010);
     pub(crate) const BUFFER_TOO_SMALL: Status = Status(0xC000_0023);
+    #[cfg(windows)]
     pub(crate) const DELETE_PENDING: Status = Status(0xC000_0056);
     pub(crate) const NOT_SUPPORTED: Status = Status(0xC000_00BB);
+    #[cfg(windows)]
     pub(crate) const FILE_DELETED: Status = Status(0xC000_0123);
     pub(crate) const INVALID_LEVEL: Status = Status(0xC000_0148);
 

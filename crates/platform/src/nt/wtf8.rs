@@ -27,7 +27,7 @@ pub(super) fn encode(utf16: &[u8], out: &mut Vec<u8>) {
 
 /// The units of a name; `None` if its bytes are no WTF-8.
 #[cfg(any(windows, test))]
-pub(super) fn decode(name: &[u8]) -> Option<Vec<u16>> {
+pub(crate) fn decode(name: &[u8]) -> Option<Vec<u16>> {
     let mut units = Vec::with_capacity(name.len());
     let mut rest = name;
     loop {
