@@ -644,6 +644,10 @@ pub(crate) enum Backend {
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
+    /// Windows: NtQueryDirectoryFile, whose answers hold the metadata beside the names.
+    Nt,
+    /// Windows: the same for names, and each file is opened for its metadata; slower, and has nlink.
+    NtExact,
 }
 
 impl Backend {
@@ -652,6 +656,8 @@ impl Backend {
             Backend::Auto => "auto",
             Backend::Statx => "statx",
             Backend::Fstatat => "fstatat",
+            Backend::Nt => "nt",
+            Backend::NtExact => "nt-exact",
         }
     }
 }

@@ -338,7 +338,6 @@ fn a_chain_of_directories_far_beyond_the_longest_path_is_walked() {
     const LEVELS: usize = 30;
     let root = tempfile::tempdir().unwrap();
     let long = "x".repeat(60);
-    // As far down as one path goes; then on from there, as whoever made such a tree must have done.
     let mut deepest = verbatim(root.path());
     for _ in 0..LEVELS {
         deepest.push(&long);
@@ -356,12 +355,14 @@ fn a_chain_of_directories_far_beyond_the_longest_path_is_walked() {
         drop(listing);
         assert_eq!(entries.len(), 1);
         node = DirNode::child(&node, entries.name(0));
-    }
+        }
     let pinned = handles.pin(&node, &|| false).unwrap();
     let leaf = backend.stat(&pinned, name("leaf").as_name(), Fields::SIZE, false).unwrap();
     assert_eq!(leaf.size(), Some(4));
     assert!(node.path_bytes().len() > LEVELS * 60);
     drop(pinned);
+    // A directory that is open is removed when it is closed.
+    drop((node, handles));
     fs::remove_dir_all(verbatim(root.path()).join(&long)).unwrap();
 }
 
