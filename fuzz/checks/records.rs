@@ -52,8 +52,8 @@ pub(crate) fn records(input: &[u8]) {
 
 fn check_time(metadata: &Metadata, created: i64) {
     const FROM_1601_TO_1970: i128 = 11_644_473_600;
-    let expected = (created != 0)
-        .then(|| i128::from(created) * 100 - FROM_1601_TO_1970 * 1_000_000_000);
+    let expected =
+        (created != 0).then(|| i128::from(created) * 100 - FROM_1601_TO_1970 * 1_000_000_000);
     let found = metadata.born().map(|time| time.as_nanoseconds());
     assert_eq!(found, expected);
 }
@@ -115,9 +115,16 @@ fn record(class: DirectoryClass, bytes: &[u8]) -> Option<(Record, usize)> {
         match code {
             0 | 0x2F | 0x5C => return None,
             0..0x80 => name.push(code as u8),
-            0x80..0x800 => name.extend([0xC0 | code >> 6, 0x80 | code & 0x3F].map(|byte| byte as u8)),
+            0x80..0x800 => {
+                name.extend([0xC0 | code >> 6, 0x80 | code & 0x3F].map(|byte| byte as u8))
+            }
             0x800..0x10000 => name.extend(
-                [0xE0 | code >> 12, 0x80 | code >> 6 & 0x3F, 0x80 | code & 0x3F].map(|byte| byte as u8),
+                [
+                    0xE0 | code >> 12,
+                    0x80 | code >> 6 & 0x3F,
+                    0x80 | code & 0x3F,
+                ]
+                .map(|byte| byte as u8),
             ),
             _ => name.extend(
                 [

@@ -30,7 +30,12 @@ fn home() -> tempfile::TempDir {
 }
 
 fn paths(rows: &str) -> Vec<String> {
-    let path = |line| serde_json::from_str::<Value>(line).unwrap()["path"].as_str().unwrap().to_owned();
+    let path = |line| {
+        serde_json::from_str::<Value>(line).unwrap()["path"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     let mut paths: Vec<String> = rows.lines().map(path).collect();
     paths.sort();
     paths
@@ -70,7 +75,14 @@ fn roots_may_be_written_with_either_separator_and_with_a_verbatim_prefix() {
         succeeded(statline(home.path(), &["run", "job.toml"]));
         let rows = fs::read_to_string(home.path().join("rows.jsonl")).unwrap();
         let root = form.replace('\\', "/");
-        let below = ["", "/one.txt", "/src", "/src/deep", "/src/deep/three.rs", "/src/two.rs"];
+        let below = [
+            "",
+            "/one.txt",
+            "/src",
+            "/src/deep",
+            "/src/deep/three.rs",
+            "/src/two.rs",
+        ];
         let expected: Vec<String> = below.iter().map(|path| format!("{root}{path}")).collect();
         assert_eq!(paths(&rows), expected, "{form}");
     }
@@ -79,9 +91,24 @@ fn roots_may_be_written_with_either_separator_and_with_a_verbatim_prefix() {
 #[test]
 fn patterns_have_slashes() {
     let home = home();
-    let arguments = ["scan", "data", "--exclude", "src/*.rs", "-o", "-", "--format", "jsonl"];
+    let arguments = [
+        "scan",
+        "data",
+        "--exclude",
+        "src/*.rs",
+        "-o",
+        "-",
+        "--format",
+        "jsonl",
+    ];
     let rows = succeeded(statline(home.path(), &arguments));
-    let expected = ["data", "data/one.txt", "data/src", "data/src/deep", "data/src/deep/three.rs"];
+    let expected = [
+        "data",
+        "data/one.txt",
+        "data/src",
+        "data/src/deep",
+        "data/src/deep/three.rs",
+    ];
     assert_eq!(paths(&rows), expected);
 }
 
@@ -99,7 +126,10 @@ fn an_output_that_was_written_is_verified_and_compared() {
     let output = statline(home.path(), &["diff", "old.jsonl", "new.jsonl"]);
     assert_eq!(output.status.code(), Some(1));
     let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(shown.contains("data/four") || shown.contains("four"), "{shown}");
+    assert!(
+        shown.contains("data/four") || shown.contains("four"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -114,7 +144,11 @@ fn a_cache_on_disk_remembers_from_run_to_run() {
     for _ in 0..2 {
         succeeded(statline(home.path(), &["run", "job.toml"]));
         let rows = fs::read_to_string(home.path().join("rows.jsonl")).unwrap();
-        let row = rows.lines().find(|line| line.contains("one.txt")).unwrap().to_owned();
+        let row = rows
+            .lines()
+            .find(|line| line.contains("one.txt"))
+            .unwrap()
+            .to_owned();
         let row: Value = serde_json::from_str(&row).unwrap();
         states.push(row["change"].as_str().unwrap_or("none").to_owned());
         succeeded(statline(home.path(), &["cache", "info", "memory"]));
@@ -126,7 +160,12 @@ fn a_cache_on_disk_remembers_from_run_to_run() {
 #[test]
 fn mistakes_and_missing_roots_have_their_statuses() {
     let home = home();
-    assert_eq!(statline(home.path(), &["scan", "--no-such-flag"]).status.code(), Some(2));
+    assert_eq!(
+        statline(home.path(), &["scan", "--no-such-flag"])
+            .status
+            .code(),
+        Some(2)
+    );
     let missing = statline(home.path(), &["scan", "missing"]);
     assert_eq!(missing.status.code(), Some(1));
     let message = String::from_utf8_lossy(&missing.stderr);
@@ -137,13 +176,23 @@ fn mistakes_and_missing_roots_have_their_statuses() {
 fn doctor_tells_volume_file_system_and_class() {
     let home = home();
     let shown = succeeded(statline(home.path(), &["doctor", "data"]));
-    for line in ["backend         nt: ", "volume ", "information class", "file system "] {
+    for line in [
+        "backend         nt: ",
+        "volume ",
+        "information class",
+        "file system ",
+    ] {
         assert!(shown.contains(line), "{line}: {shown}");
     }
-    let json = succeeded(statline(home.path(), &["doctor", "data", "--format", "json"]));
+    let json = succeeded(statline(
+        home.path(),
+        &["doctor", "data", "--format", "json"],
+    ));
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["backend"]["name"], "nt");
-    let class = json["sample"]["details"]["information_class"].as_str().unwrap();
+    let class = json["sample"]["details"]["information_class"]
+        .as_str()
+        .unwrap();
     assert!(class.starts_with("File"), "{class}");
 }
 

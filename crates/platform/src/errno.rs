@@ -37,7 +37,9 @@ pub fn errno_names() -> impl Iterator<Item = &'static str> {
     // A number may have two names, and on Windows a name several numbers.
     let is_first = |(place, (number, name)): &(usize, &(i32, &str))| {
         let before = &ERRNOS[..*place];
-        !before.iter().any(|(known, other)| known == number || other == name)
+        !before
+            .iter()
+            .any(|(known, other)| known == number || other == name)
     };
     let first = ERRNOS.iter().enumerate().filter(is_first);
     first.map(|(_, (_, name))| *name)
@@ -161,7 +163,10 @@ mod windows_tests {
     #[test]
     fn what_means_the_same_has_the_same_name_as_elsewhere() {
         let code = |number| error_code(&io::Error::from_raw_os_error(number)).into_owned();
-        assert_eq!([2, 3, 5, 32, 267].map(code), ["ENOENT", "ENOENT", "EACCES", "EBUSY", "ENOTDIR"]);
+        assert_eq!(
+            [2, 3, 5, 32, 267].map(code),
+            ["ENOENT", "ENOENT", "EACCES", "EBUSY", "ENOTDIR"]
+        );
         assert_eq!(code(99_999), "E99999");
         for name in errno_names() {
             assert_eq!(errno_from_name(name).and_then(errno_name), Some(name));

@@ -64,9 +64,9 @@ pub use handles::{HandleStats, Handles, Listing, Pinned, default_budget};
 pub use kind::{Kind, UnknownKind};
 pub use metadata::{FileId, Metadata};
 pub use name::{InvalidName, Name, NameBuf};
+pub use nt::{DirectoryClass, RecordError, parse_records};
 #[cfg(windows)]
 pub use nt::{Nt, NtCounters};
-pub use nt::{DirectoryClass, RecordError, parse_records};
 pub use paths::{path_from_bytes, with_slashes};
 pub use rlimit::{open_file_limit, raise_open_file_limit};
 pub use stat_batch::{DirectoryStatBatch, has_statx_support, statx};

@@ -270,10 +270,21 @@ mod tests {
             nanoseconds: 7,
         };
         let mut all = Metadata::with_kind(Kind::File);
-        all.set_mode(1).set_uid(2).set_gid(3).set_nlink(4).set_size(5);
-        all.set_allocated(6).set_file_id(7u64.into()).set_device(8).set_rdev(9);
-        all.set_attributes(10).set_mount_id(11).set_accessed(time(12));
-        all.set_modified(time(13)).set_changed(time(14)).set_born(time(15));
+        all.set_mode(1)
+            .set_uid(2)
+            .set_gid(3)
+            .set_nlink(4)
+            .set_size(5);
+        all.set_allocated(6)
+            .set_file_id(7u64.into())
+            .set_device(8)
+            .set_rdev(9);
+        all.set_attributes(10)
+            .set_mount_id(11)
+            .set_accessed(time(12));
+        all.set_modified(time(13))
+            .set_changed(time(14))
+            .set_born(time(15));
         assert_eq!(all.fields(), Fields::ALL);
         for field in Fields::ALL {
             let mut without = all.clone();

@@ -76,7 +76,10 @@ mod tests {
         let lone = std::ffi::OsString::from_wide(&[0x61, 0x5C, 0xD800]);
         let slashed = with_slashes(Path::new(&lone));
         assert_eq!(slashed.as_os_str().as_encoded_bytes(), b"a/\xED\xA0\x80");
-        assert_eq!(path_from_bytes(b"a\\\xED\xA0\x80".to_vec()), Some(PathBuf::from(lone)));
+        assert_eq!(
+            path_from_bytes(b"a\\\xED\xA0\x80".to_vec()),
+            Some(PathBuf::from(lone))
+        );
         assert_eq!(path_from_bytes(b"\xFF".to_vec()), None);
     }
 }

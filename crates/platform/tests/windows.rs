@@ -47,14 +47,23 @@ fn tree() -> TempDir {
     for size in [0, 1, 4096, 70_000] {
         fs::write(path.join(format!("size-{size}")), vec![7; size]).unwrap();
     }
-    for (at, nanoseconds) in [(0_i64, 100), (-315_619_200, 999_999_900), (2_208_988_800, 0)] {
+    for (at, nanoseconds) in [
+        (0_i64, 100),
+        (-315_619_200, 999_999_900),
+        (2_208_988_800, 0),
+    ] {
         let file = File::create(path.join(format!("time-{at}"))).unwrap();
         let time = match u64::try_from(at) {
             Ok(after) => UNIX_EPOCH + Duration::new(after, nanoseconds),
             Err(_) => UNIX_EPOCH - Duration::from_secs(-at as u64) + Duration::new(0, nanoseconds),
         };
-        file.set_times(FileTimes::new().set_modified(time).set_accessed(time).set_created(time))
-            .unwrap();
+        file.set_times(
+            FileTimes::new()
+                .set_modified(time)
+                .set_accessed(time)
+                .set_created(time),
+        )
+        .unwrap();
     }
     let read_only = path.join("read-only");
     fs::write(&read_only, "x").unwrap();
@@ -84,24 +93,42 @@ fn time(time: SystemTime) -> Option<Timestamp> {
 fn listed_metadata_is_what_the_standard_library_says() {
     let root = tree();
     let listed = list_path(&Nt::new(), root.path());
-    let std: Vec<_> = fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap()).collect();
+    let std: Vec<_> = fs::read_dir(root.path())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .collect();
     assert_eq!(listed.len(), std.len());
     for entry in std {
         let std = entry.metadata().unwrap();
         let name = entry.file_name().into_string().unwrap();
         let ours = listed[&name].as_ref().unwrap();
-        let kind = if std.is_dir() { Kind::Directory } else { Kind::File };
+        let kind = if std.is_dir() {
+            Kind::Directory
+        } else {
+            Kind::File
+        };
         assert_eq!(ours.kind(), Some(kind), "{name}");
         assert_eq!(ours.size(), Some(std.file_size()), "{name}");
-        assert_eq!(ours.attributes(), Some(std.file_attributes().into()), "{name}");
+        assert_eq!(
+            ours.attributes(),
+            Some(std.file_attributes().into()),
+            "{name}"
+        );
         assert_eq!(ours.modified(), time(std.modified().unwrap()), "{name}");
         assert_eq!(ours.accessed(), time(std.accessed().unwrap()), "{name}");
         assert_eq!(ours.born(), time(std.created().unwrap()), "{name}");
         let absent = Fields::MODE | Fields::UID | Fields::GID | Fields::NLINK | Fields::RDEV;
         assert!(!ours.fields().intersects(absent), "{name}");
     }
-    let before_1970 = listed["time--315619200"].as_ref().unwrap().modified().unwrap();
-    assert_eq!((before_1970.seconds, before_1970.nanoseconds), (-315_619_200, 999_999_900));
+    let before_1970 = listed["time--315619200"]
+        .as_ref()
+        .unwrap()
+        .modified()
+        .unwrap();
+    assert_eq!(
+        (before_1970.seconds, before_1970.nanoseconds),
+        (-315_619_200, 999_999_900)
+    );
     unlock(root.path());
 }
 
@@ -143,8 +170,13 @@ fn every_class_that_the_volume_has_gives_the_same_records() {
         assert_eq!(of(&listed), of(&expected), "{class:?}");
     }
     // Wine 8 and FAT have no class 60, so that the way down is gone for real.
-    let all_before = DirectoryClass::ALL.iter().take_while(|class| **class != used);
-    assert!(all_before.clone().all(|class| denied.contains(class)), "{used:?} {denied:?}");
+    let all_before = DirectoryClass::ALL
+        .iter()
+        .take_while(|class| **class != used);
+    assert!(
+        all_before.clone().all(|class| denied.contains(class)),
+        "{used:?} {denied:?}"
+    );
     assert!(denied.len() < DirectoryClass::ALL.len());
     println!("class {}, denied {denied:?}", used.number());
     unlock(root.path());
@@ -154,7 +186,11 @@ fn every_class_that_the_volume_has_gives_the_same_records() {
 fn a_directory_takes_one_query_for_64_kib_and_none_for_a_file() {
     let root = tempfile::tempdir().unwrap();
     for number in 0..3000 {
-        File::create(root.path().join(format!("a-file-with-a-name-of-some-length-{number:05}"))).unwrap();
+        File::create(
+            root.path()
+                .join(format!("a-file-with-a-name-of-some-length-{number:05}")),
+        )
+        .unwrap();
     }
     let backend = Nt::new();
     let directory = backend.open_root(root.path()).unwrap();
@@ -165,13 +201,19 @@ fn a_directory_takes_one_query_for_64_kib_and_none_for_a_file() {
     assert!(whole_buffers >= 5, "{first:?}");
     // The classes that were denied, a buffer that was not full, and the end.
     let denied = 3;
-    assert!(first.queries <= whole_buffers + whole_buffers / 50 + denied + 2, "{first:?}");
+    assert!(
+        first.queries <= whole_buffers + whole_buffers / 50 + denied + 2,
+        "{first:?}"
+    );
 
     // By now the class of the volume is known.
     backend.rewind(&directory).unwrap();
     assert_eq!(list(&backend, &directory).unwrap().len(), 3000);
     let second = backend.counters();
-    assert!(second.queries - first.queries <= whole_buffers + whole_buffers / 50 + 2, "{second:?}");
+    assert!(
+        second.queries - first.queries <= whole_buffers + whole_buffers / 50 + 2,
+        "{second:?}"
+    );
     assert_eq!(second.bytes - first.bytes, first.bytes);
 }
 
@@ -182,14 +224,21 @@ fn metadata_of_an_open_file_is_that_of_the_listing_and_knows_more() {
     let listed = list_path(&listing, root.path());
     let directory = exact.open_root(root.path()).unwrap();
     for (name, metadata) in list(&exact, &directory).unwrap() {
-        assert!(metadata.is_none(), "an exact listing has no metadata: {name}");
+        assert!(
+            metadata.is_none(),
+            "an exact listing has no metadata: {name}"
+        );
         let wanted = Fields::ALL - Fields::NLINK;
         let name_buf = NameBuf::new(name.as_bytes()).unwrap();
-        let opened = exact.stat(&directory, name_buf.as_name(), wanted, false).unwrap();
+        let opened = exact
+            .stat(&directory, name_buf.as_name(), wanted, false)
+            .unwrap();
         assert_eq!(Some(&opened), listed[&name].as_ref(), "{name}");
     }
     let nlink = |entry: &str| {
-        let found = exact.stat(&directory, name(entry).as_name(), Fields::NLINK, false).unwrap();
+        let found = exact
+            .stat(&directory, name(entry).as_name(), Fields::NLINK, false)
+            .unwrap();
         assert_eq!(found.fields(), Fields::NLINK);
         found.nlink()
     };
@@ -197,7 +246,9 @@ fn metadata_of_an_open_file_is_that_of_the_listing_and_knows_more() {
     let id = |entry: &str| listed[entry].as_ref().unwrap().file_id().unwrap();
     assert_eq!(id("hard-1"), id("hard-2"));
     assert_ne!(id("hard-1"), id("size-1"));
-    let itself = exact.stat(&directory, Name::EMPTY, Fields::ALL, false).unwrap();
+    let itself = exact
+        .stat(&directory, Name::EMPTY, Fields::ALL, false)
+        .unwrap();
     let identity = exact.identify(&directory).unwrap();
     assert_eq!(itself.kind(), Some(Kind::Directory));
     assert_eq!(itself.file_id(), Some(identity.file_id));
@@ -210,7 +261,11 @@ fn what_cannot_be_opened_says_why() {
     let root = tree();
     let backend = Nt::new();
     let directory = backend.open_root(root.path()).unwrap();
-    let open = |entry: &str| backend.open_child(&directory, name(entry).as_name(), false).unwrap_err();
+    let open = |entry: &str| {
+        backend
+            .open_child(&directory, name(entry).as_name(), false)
+            .unwrap_err()
+    };
     assert_eq!(open("missing").kind(), ErrorKind::NotFound);
     assert_eq!(open("size-1").kind(), ErrorKind::NotADirectory);
     assert_eq!(error_code(&open("size-1")), "ENOTDIR");
@@ -232,17 +287,23 @@ fn files_are_read_and_compared_and_directories_are_none() {
     let root = tree();
     let backend = Nt::new();
     let directory = backend.open_root(root.path()).unwrap();
-    let mut file = backend.open_file(&directory, name("hard-1").as_name(), false).unwrap();
+    let mut file = backend
+        .open_file(&directory, name("hard-1").as_name(), false)
+        .unwrap();
     let mut contents = String::new();
     file.read_to_string(&mut contents).unwrap();
     assert_eq!(contents, "hard");
-    let listed = list(&backend, &directory).unwrap()["hard-1"].clone().unwrap();
+    let listed = list(&backend, &directory).unwrap()["hard-1"]
+        .clone()
+        .unwrap();
     let fields = Fields::DEVICE | Fields::INODE | Fields::SIZE | Fields::MODIFIED;
     let mut of_listing = listed;
     of_listing.keep(fields);
     assert_eq!(backend.stat_file(&file, fields).unwrap(), of_listing);
 
-    let error = backend.open_file(&directory, name("full").as_name(), false).unwrap_err();
+    let error = backend
+        .open_file(&directory, name("full").as_name(), false)
+        .unwrap_err();
     assert_eq!(Fault::of(&error), Some(Fault::NotRegular), "{error}");
     unlock(root.path());
 }
@@ -251,12 +312,18 @@ fn files_are_read_and_compared_and_directories_are_none() {
 fn a_file_that_somebody_has_for_himself_has_its_metadata() {
     let root = tree();
     let path = root.path().join("size-4096");
-    let _alone = File::options().read(true).share_mode(0).open(&path).unwrap();
+    let _alone = File::options()
+        .read(true)
+        .share_mode(0)
+        .open(&path)
+        .unwrap();
     let backend = Nt::exact();
     let directory = backend.open_root(root.path()).unwrap();
     let stat = backend.stat(&directory, name("size-4096").as_name(), Fields::SIZE, false);
     assert_eq!(stat.unwrap().size(), Some(4096));
-    let error = backend.open_file(&directory, name("size-4096").as_name(), false).unwrap_err();
+    let error = backend
+        .open_file(&directory, name("size-4096").as_name(), false)
+        .unwrap_err();
     assert_eq!(error_code(&error), "EBUSY");
     unlock(root.path());
 }
@@ -323,9 +390,14 @@ fn names_that_win32_would_change_are_entered_as_they_are() {
     let backend = Nt::new();
     let directory = backend.open_root(root.path()).unwrap();
     let listed = list(&backend, &directory).unwrap();
-    assert_eq!(listed.keys().collect::<Vec<_>>(), ["con", "dot.", "nul.txt", "space "]);
+    assert_eq!(
+        listed.keys().collect::<Vec<_>>(),
+        ["con", "dot.", "nul.txt", "space "]
+    );
     for odd in listed.keys() {
-        let child = backend.open_child(&directory, name(odd).as_name(), false).unwrap();
+        let child = backend
+            .open_child(&directory, name(odd).as_name(), false)
+            .unwrap();
         let inner = list(&backend, &child).unwrap();
         let size = inner["inner"].as_ref().unwrap().size();
         assert_eq!(size, Some(odd.len() as u64), "{odd}");
@@ -355,9 +427,11 @@ fn a_chain_of_directories_far_beyond_the_longest_path_is_walked() {
         drop(listing);
         assert_eq!(entries.len(), 1);
         node = DirNode::child(&node, entries.name(0));
-        }
+    }
     let pinned = handles.pin(&node, &|| false).unwrap();
-    let leaf = backend.stat(&pinned, name("leaf").as_name(), Fields::SIZE, false).unwrap();
+    let leaf = backend
+        .stat(&pinned, name("leaf").as_name(), Fields::SIZE, false)
+        .unwrap();
     assert_eq!(leaf.size(), Some(4));
     assert!(node.path_bytes().len() > LEVELS * 60);
     drop(pinned);
@@ -426,7 +500,10 @@ fn the_volume_is_named() {
     assert_eq!(Filesystem::of_path(root.path()).unwrap(), filesystem);
     list(&backend, &directory).unwrap();
     let details: BTreeMap<_, _> = backend.details(&directory).into_iter().collect();
-    assert!(details["information_class"].starts_with("File"), "{details:?}");
+    assert!(
+        details["information_class"].starts_with("File"),
+        "{details:?}"
+    );
     let volume = backend.identify(&directory).unwrap().device;
     assert_eq!(details["volume"], format!("{volume:#x}"));
     unlock(root.path());

@@ -79,9 +79,11 @@ fn is_stream(path: &Path) -> bool {
 /// Whether Windows has a device or a pipe there: in its own name space, or under one of the names of DOS.
 #[cfg(windows)]
 fn is_windows_device(path: &Path) -> bool {
-    let in_name_space = [r"\\.\", "//./"]
-        .iter()
-        .any(|prefix| path.as_os_str().as_encoded_bytes().starts_with(prefix.as_bytes()));
+    let in_name_space = [r"\\.\", "//./"].iter().any(|prefix| {
+        path.as_os_str()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_bytes())
+    });
     let name = path.file_name().map(|name| name.to_ascii_lowercase());
     in_name_space
         || ["nul", "con", "conout$", "prn"]

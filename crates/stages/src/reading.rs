@@ -273,7 +273,7 @@ impl Reading {
         }
         if chunk.metadata(0).is_some() {
             worker.pending.batch.note_looked_at(since.into());
-            reading.take_over_metadata(&mut chunk);
+            reading.sent.fetched += take_over_metadata(&mut chunk, reading.follows_links);
         }
         reading.listing = Some(listing);
         reading.more = more;
@@ -292,17 +292,6 @@ impl Reading {
         }
         reading.step = Step::Resolve;
         Ok(Some(reading))
-    }
-
-    /// Looks at metadata that came with the names, as some systems give both in one call.
-    fn take_over_metadata(&mut self, chunk: &mut Entries) {
-        for entry in 0..chunk.len() {
-            // A listing describes the link, whatever it is to stand for.
-            match self.follows_links && chunk.kind(entry) == Some(Kind::Symlink) {
-                true => chunk.forget_metadata(entry),
-                false => self.sent.fetched += 1,
-            }
-        }
     }
 
     /// Finds the directories of the chunk and puts them on the frontier.
@@ -555,6 +544,19 @@ impl Reading {
     }
 }
 
+/// Keeps metadata that came with the names, as some systems give both in one call, but not that of a link that stands
+/// for something else: the listing describes the link. Returns of how many entries it is kept.
+fn take_over_metadata(chunk: &mut Entries, follows_links: bool) -> u64 {
+    let mut kept = 0;
+    for entry in 0..chunk.len() {
+        match follows_links && chunk.kind(entry) == Some(Kind::Symlink) {
+            true => chunk.forget_metadata(entry),
+            false => kept += u64::from(chunk.metadata(entry).is_some()),
+        }
+    }
+    kept
+}
+
 /// Opens a directory to list it, and asks what it is on unless that is `known` of its device.
 fn open(
     scan: &Scan,
@@ -615,4 +617,30 @@ fn resolve_all(
         (entry, resolved)
     });
     each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_of_a_followed_link_is_asked_for_and_that_of_others_is_not() {
+        let listed = || {
+            let mut chunk = Entries::default();
+            for kind in [Kind::File, Kind::Symlink, Kind::Directory] {
+                chunk.push_with_metadata(b"name", Metadata::with_kind(kind));
+            }
+            chunk
+        };
+        let known = |chunk: &Entries| {
+            let is_known = |entry| chunk.metadata(entry).is_some();
+            [0, 1, 2].map(is_known)
+        };
+        let mut chunk = listed();
+        assert_eq!(take_over_metadata(&mut chunk, false), 3);
+        assert_eq!(known(&chunk), [true; 3]);
+        assert_eq!(take_over_metadata(&mut chunk, true), 2);
+        assert_eq!(known(&chunk), [true, false, true]);
+        assert_eq!(chunk.kind(1), Some(Kind::Symlink));
+    }
 }

@@ -72,11 +72,19 @@ const WHAT_UNIX_HAS: Fields = Fields::MODE
 fn metadata_comes_with_the_names_and_no_file_is_asked() {
     let root = tree();
     let scanned = scan(root.path(), BackendSetting::Auto, Fields::ALL);
-    assert_eq!(scanned.report.outcome, Outcome::Complete, "{:?}", scanned.errors);
+    assert_eq!(
+        scanned.report.outcome,
+        Outcome::Complete,
+        "{:?}",
+        scanned.errors
+    );
     let top = with_slashes(root.path()).display().to_string();
     let below: Vec<&str> = ["", "/3", "/4", "/a", "/a/1", "/a/b", "/a/b/2"].to_vec();
     let expected: Vec<String> = below.iter().map(|path| format!("{top}{path}")).collect();
-    assert_eq!(scanned.records.keys().cloned().collect::<Vec<_>>(), expected);
+    assert_eq!(
+        scanned.records.keys().cloned().collect::<Vec<_>>(),
+        expected
+    );
     // All but the root, which no directory lists.
     let counters = &scanned.report.stage("walk").unwrap().counters;
     assert_eq!(counters["fetched_ahead"], expected.len() as u64 - 1);
@@ -104,7 +112,9 @@ fn an_exact_scan_gives_the_same_records_and_counts_names() {
     let exact = scan(root.path(), BackendSetting::NtExact, Fields::ALL);
     assert_eq!(exact.report.outcome, Outcome::Complete);
     let counters = &exact.report.stage("walk").unwrap().counters;
-    assert!(counters["fetched_ahead"] < exact.records.len() as u64 || counters["fetched_ahead"] > 0);
+    assert!(
+        counters["fetched_ahead"] < exact.records.len() as u64 || counters["fetched_ahead"] > 0
+    );
     let without_nlink = |records: &BTreeMap<String, Metadata>| {
         let mut records = records.clone();
         for metadata in records.values_mut() {
@@ -112,9 +122,14 @@ fn an_exact_scan_gives_the_same_records_and_counts_names() {
         }
         records
     };
-    assert_eq!(without_nlink(&exact.records), without_nlink(&listed.records));
+    assert_eq!(
+        without_nlink(&exact.records),
+        without_nlink(&listed.records)
+    );
     let nlink = |name: &str| {
-        let (_, metadata) = (exact.records.iter()).find(|(path, _)| path.ends_with(name)).unwrap();
+        let (_, metadata) = (exact.records.iter())
+            .find(|(path, _)| path.ends_with(name))
+            .unwrap();
         metadata.nlink()
     };
     assert_eq!((nlink("/3"), nlink("/a/1")), (Some(2), Some(1)));
@@ -126,9 +141,17 @@ fn digests_are_of_the_files_that_were_listed() {
     let out = tempfile::tempdir().unwrap();
     let path = out.path().join("hashes.jsonl");
     let mut job = Builder::new("hash");
-    let names = job.stage("walk", Enumerate, EnumerateConfig::new([root.path()])).done();
-    let meta = job.stage("meta", Stat, StatConfig::default()).reads(&names).done();
-    let hashed = job.stage("hash", Hash, HashConfig::default()).reads(&meta).done();
+    let names = job
+        .stage("walk", Enumerate, EnumerateConfig::new([root.path()]))
+        .done();
+    let meta = job
+        .stage("meta", Stat, StatConfig::default())
+        .reads(&names)
+        .done();
+    let hashed = job
+        .stage("hash", Hash, HashConfig::default())
+        .reads(&meta)
+        .done();
     let config = JsonlConfig::new(path.to_str().unwrap());
     let _ = job.stage("out", Jsonl, config).reads(&hashed);
     let report = job.build().unwrap().run();
@@ -146,14 +169,24 @@ fn outputs_replace_what_was_there_and_leave_out_what_there_is_not() {
     let (jsonl, csv) = (out.path().join("out.jsonl"), out.path().join("out.csv"));
     for round in 0..2 {
         let mut job = Builder::new("write");
-        let names = job.stage("walk", Enumerate, EnumerateConfig::new([root.path()])).done();
-        let meta = job.stage("meta", Stat, StatConfig::default()).reads(&names).done();
+        let names = job
+            .stage("walk", Enumerate, EnumerateConfig::new([root.path()]))
+            .done();
+        let meta = job
+            .stage("meta", Stat, StatConfig::default())
+            .reads(&names)
+            .done();
         let config = JsonlConfig::new(jsonl.to_str().unwrap());
         let _ = job.stage("jsonl", Jsonl, config).reads(&meta);
         let config = CsvConfig::new(csv.to_str().unwrap());
         let _ = job.stage("csv", Csv, config).reads(&meta);
         let report = job.build().unwrap().run();
-        assert_eq!(report.outcome, Outcome::Complete, "round {round}: {:?}", report.cause);
+        assert_eq!(
+            report.outcome,
+            Outcome::Complete,
+            "round {round}: {:?}",
+            report.cause
+        );
     }
     let text = fs::read_to_string(&jsonl).unwrap();
     assert_eq!(text.lines().count(), 7);
@@ -165,13 +198,28 @@ fn outputs_replace_what_was_there_and_leave_out_what_there_is_not() {
     let text = fs::read_to_string(&csv).unwrap();
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().unwrap().split(',').collect();
-    let row: Vec<&str> = lines.find(|line| line.contains("/a/1,")).unwrap().split(',').collect();
+    let row: Vec<&str> = lines
+        .find(|line| line.contains("/a/1,"))
+        .unwrap()
+        .split(',')
+        .collect();
     for absent in ["mode", "uid", "gid", "nlink", "rdev"] {
         let at = header.iter().position(|column| *column == absent).unwrap();
         assert_eq!(row[at], "", "{absent}");
     }
     // The marks, and nothing under a temporary name.
-    let mut left: Vec<_> = fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut left: Vec<_> = fs::read_dir(out.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     left.sort();
-    assert_eq!(left, ["out.csv", "out.csv.run.json", "out.jsonl", "out.jsonl.run.json"]);
+    assert_eq!(
+        left,
+        [
+            "out.csv",
+            "out.csv.run.json",
+            "out.jsonl",
+            "out.jsonl.run.json"
+        ]
+    );
 }

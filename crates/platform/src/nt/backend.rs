@@ -31,9 +31,7 @@ use windows_sys::Win32::Storage::FileSystem::{
 use super::class::DirectoryClass;
 use super::listing::{Cursor, Query};
 use super::native::{self, AttributeTag, SHARE_ALL, information};
-use super::record::{
-    ATTRIBUTE_DIRECTORY, ATTRIBUTE_REPARSE_POINT, is_surrogate, parse_records,
-};
+use super::record::{ATTRIBUTE_DIRECTORY, ATTRIBUTE_REPARSE_POINT, is_surrogate, parse_records};
 use super::status::{Answer, Status};
 use super::words::as_bytes;
 use super::{file, reparse, wtf8};
@@ -139,7 +137,10 @@ impl Nt {
     /// others may look into. Its directory knows it all the same.
     fn look_up(&self, directory: &Handle, name: &[u16], fields: Fields) -> io::Result<Metadata> {
         // It would be a pattern, as the system understands them.
-        if name.iter().any(|unit| b"*?<>\"".map(u16::from).contains(unit)) {
+        if name
+            .iter()
+            .any(|unit| b"*?<>\"".map(u16::from).contains(unit))
+        {
             return Err(os_error(ERROR_ACCESS_DENIED));
         }
         let listed = native::open(
@@ -292,9 +293,9 @@ impl Backend for Nt {
         match opened.map_err(io::Error::from) {
             Ok(file) => file::metadata(&file, fields),
             // What a link leads to cannot be looked up.
-            Err(error) if is_refusal(&error) && !follow => self
-                .look_up(directory, &name, fields)
-                .map_err(|_| error),
+            Err(error) if is_refusal(&error) && !follow => {
+                self.look_up(directory, &name, fields).map_err(|_| error)
+            }
             Err(error) => Err(error),
         }
     }
@@ -319,8 +320,14 @@ impl Backend for Nt {
     fn open_file(&self, directory: &Handle, name: Name<'_>, follow: bool) -> io::Result<File> {
         let access = FILE_READ_DATA | FILE_READ_ATTRIBUTES;
         let name = units(name)?;
-        open_no_link(&directory.file, &name, access, FILE_NON_DIRECTORY_FILE, follow)
-            .map(File::from)
+        open_no_link(
+            &directory.file,
+            &name,
+            access,
+            FILE_NON_DIRECTORY_FILE,
+            follow,
+        )
+        .map(File::from)
     }
 
     fn stat_file(&self, file: &File, fields: Fields) -> io::Result<Metadata> {
@@ -347,7 +354,10 @@ impl Backend for Nt {
             ("information_class", class),
             (
                 "queries",
-                format!("{} for {} bytes of records", counters.queries, counters.bytes),
+                format!(
+                    "{} for {} bytes of records",
+                    counters.queries, counters.bytes
+                ),
             ),
         ]
     }
@@ -426,7 +436,13 @@ fn open_path(path: &Path, access: u32, only_directories: bool) -> io::Result<Own
     let units: Vec<u16> = path.as_os_str().encode_wide().collect();
     let units: Vec<u16> = units
         .into_iter()
-        .map(|unit| if unit == u16::from(b'/') { u16::from(b'\\') } else { unit })
+        .map(|unit| {
+            if unit == u16::from(b'/') {
+                u16::from(b'\\')
+            } else {
+                unit
+            }
+        })
         .collect();
     let path: std::ffi::OsString = std::os::windows::ffi::OsStringExt::from_wide(&units);
     let file = File::options()

@@ -14,7 +14,7 @@ use super::filetime::timestamp;
 use super::native::{AttributeTag, Standard, information, path_in_volume, volume_information};
 use super::record::{ATTRIBUTE_REPARSE_POINT, file_id, kind};
 use super::words::as_bytes;
-use crate::{FileId, Fields, Identity, Metadata};
+use crate::{Fields, FileId, Identity, Metadata};
 
 /// The fields that come with each of the calls.
 const OF_BASIC: Fields = Fields::KIND

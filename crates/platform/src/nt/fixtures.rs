@@ -31,7 +31,11 @@ impl Row {
 
     /// The record, without an alignment, and as if it were the last.
     pub(super) fn record(&self, class: DirectoryClass) -> Vec<u8> {
-        let name: Vec<u8> = self.name.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let name: Vec<u8> = self
+            .name
+            .iter()
+            .flat_map(|unit| unit.to_le_bytes())
+            .collect();
         let mut record = Vec::new();
         // NextEntryOffset and FileIndex.
         record.extend([0; 4]);

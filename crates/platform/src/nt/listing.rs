@@ -134,7 +134,9 @@ impl Cursor {
         } else {
             let mut entries = Entries::default();
             let parsed = parse_records(class, records, Some(volume), &mut entries);
-            let skipped = entries.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+            let skipped = entries
+                .len()
+                .min(usize::try_from(self.skip).unwrap_or(usize::MAX));
             self.skip -= skipped as u64;
             if self.skip == 0 && entries.name(skipped - 1).as_bytes() != self.last {
                 return Err(Fault::ReaddirLoop.into());
@@ -146,7 +148,8 @@ impl Cursor {
         self.handed_on += added as u64;
         if added > 0 {
             self.last.clear();
-            self.last.extend_from_slice(out.name(out.len() - 1).as_bytes());
+            self.last
+                .extend_from_slice(out.name(out.len() - 1).as_bytes());
         }
         parsed.map_err(|_| Fault::Malformed)?;
         // No name is in a directory twice.

@@ -123,7 +123,9 @@ impl<'a> Record<'a> {
         }
         let begin = class.layout().name;
         let name = bytes.get(begin..begin.checked_add(length)?)?;
-        length.is_multiple_of(2).then_some(Record { bytes, name, next })
+        length
+            .is_multiple_of(2)
+            .then_some(Record { bytes, name, next })
     }
 
     fn metadata(&self, class: DirectoryClass, volume: Option<u64>) -> Metadata {

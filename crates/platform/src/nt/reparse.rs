@@ -48,7 +48,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn data(tag: u32, substitute: &str, print: &str) -> Vec<u8> {
-        let bytes = |name: &str| -> Vec<u8> { name.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        let bytes =
+            |name: &str| -> Vec<u8> { name.encode_utf16().flat_map(u16::to_le_bytes).collect() };
         let (substitute, print) = (bytes(substitute), bytes(print));
         let mut data = tag.to_le_bytes().to_vec();
         // The length of what follows, and a hole.
@@ -83,7 +84,10 @@ mod tests {
         let junction = data(MOUNT_POINT, r"\??\C:\there", "");
         assert_eq!(leads_to(&junction), Some(r"C:\there".to_owned()));
         let volume = r"\??\Volume{0}\";
-        assert_eq!(leads_to(&data(MOUNT_POINT, volume, "")), Some(r"Volume{0}\".to_owned()));
+        assert_eq!(
+            leads_to(&data(MOUNT_POINT, volume, "")),
+            Some(r"Volume{0}\".to_owned())
+        );
     }
 
     #[test]

@@ -42,9 +42,8 @@ impl Scripted {
                 Err(error) => break Err(error),
             }
         };
-        let names = (0..entries.len()).map(|index| {
-            String::from_utf8(entries.name(index).as_bytes().to_vec()).unwrap()
-        });
+        let names = (0..entries.len())
+            .map(|index| String::from_utf8(entries.name(index).as_bytes().to_vec()).unwrap());
         (names.collect(), result)
     }
 
@@ -109,11 +108,7 @@ fn a_directory_is_listed_with_one_query_a_buffer_and_one_for_the_end() {
     let (names, result) = directory.list();
     result.unwrap();
     assert_eq!(names, ["a", "b", "c"]);
-    let asked = [
-        (60, true, KIB_64),
-        (60, false, KIB_64),
-        (60, false, KIB_64),
-    ];
+    let asked = [(60, true, KIB_64), (60, false, KIB_64), (60, false, KIB_64)];
     assert_eq!(directory.asked(), asked);
     assert_eq!(directory.noted.get(), Some(DirectoryClass::IdExtd));
 }
@@ -153,7 +148,10 @@ fn each_class_that_is_denied_makes_way_for_the_next_and_the_first_that_works_is_
             .iter()
             .map(|(class, restart, _)| (*class, *restart))
             .collect();
-        assert_eq!(classes, [(60, true), (38, true), (2, true), (2, false), (2, false)]);
+        assert_eq!(
+            classes,
+            [(60, true), (38, true), (2, true), (2, false), (2, false)]
+        );
         assert_eq!(directory.noted.get(), Some(DirectoryClass::Full));
     }
 }
@@ -209,11 +207,14 @@ fn an_entry_that_does_not_fit_is_read_with_a_larger_buffer_and_nothing_twice() {
         result.unwrap();
         assert_eq!(names, ["a", "b", "long", "z"], "{status:?}");
         let asked = directory.asked();
-        assert_eq!(asked[2..5], [
-            (60, false, KIB_64),
-            (60, true, 2 * KIB_64),
-            (60, false, 2 * KIB_64),
-        ]);
+        assert_eq!(
+            asked[2..5],
+            [
+                (60, false, KIB_64),
+                (60, true, 2 * KIB_64),
+                (60, false, 2 * KIB_64),
+            ]
+        );
     }
 }
 

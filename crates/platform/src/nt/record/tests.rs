@@ -126,7 +126,11 @@ fn only_what_stands_for_another_name_is_a_link() {
             let (entries, _) = parsed(class, &buffer(class, &[row]));
             let is_told = class != DirectoryClass::Directory || attributes & REPARSE == 0;
             let expected = if is_told { kind } else { Kind::Symlink };
-            assert_eq!(entries.kind(0), Some(expected), "{class:?} {attributes:x} {tag:x}");
+            assert_eq!(
+                entries.kind(0),
+                Some(expected),
+                "{class:?} {attributes:x} {tag:x}"
+            );
         }
     }
 }
@@ -143,14 +147,23 @@ fn the_directory_and_its_parent_are_counted_and_are_not_among_the_entries() {
 #[test]
 fn lone_surrogates_trailing_dots_and_device_names_are_names() {
     let class = DirectoryClass::IdExtd;
-    let mut rows = ["dot.", "space ", "con", "nul.txt", "a:b"].map(Row::named).to_vec();
+    let mut rows = ["dot.", "space ", "con", "nul.txt", "a:b"]
+        .map(Row::named)
+        .to_vec();
     rows.push(Row {
         name: vec![0x61, 0xD800],
         ..Row::named("")
     });
     let (entries, result) = parsed(class, &buffer(class, &rows));
     assert_eq!(result, Ok(6));
-    let expected: [&[u8]; 6] = [b"dot.", b"space ", b"con", b"nul.txt", b"a:b", b"a\xED\xA0\x80"];
+    let expected: [&[u8]; 6] = [
+        b"dot.",
+        b"space ",
+        b"con",
+        b"nul.txt",
+        b"a:b",
+        b"a\xED\xA0\x80",
+    ];
     assert_eq!(names(&entries), expected);
 }
 
@@ -193,12 +206,24 @@ fn lengths_beyond_the_record_are_refused() {
         let refused = Err(RecordError { offset: 0 });
         // A record that ends within its own fixed part or name, or with nothing behind it, or beyond the buffer.
         let fixed = class.layout().name as u32;
-        for next in [1, 63, fixed - 1, fixed + 9, whole.len() as u32, 1 << 20, u32::MAX] {
+        for next in [
+            1,
+            63,
+            fixed - 1,
+            fixed + 9,
+            whole.len() as u32,
+            1 << 20,
+            u32::MAX,
+        ] {
             assert_eq!(with(NEXT, next), refused, "{class:?}: next {next}");
         }
         // A name that reaches into the next record, or ends between two bytes of a unit.
         for length in [100, 9, u32::MAX, u32::MAX - 1] {
-            assert_eq!(with(NAME_LENGTH, length), refused, "{class:?}: length {length}");
+            assert_eq!(
+                with(NAME_LENGTH, length),
+                refused,
+                "{class:?}: length {length}"
+            );
         }
     }
 }
@@ -211,15 +236,17 @@ fn any_row() -> impl Strategy<Value = Row> {
         any::<[i64; 4]>(),
         any::<(u64, u64, u32, u32, u128)>(),
     )
-        .prop_map(|(name, times, (size, allocated, attributes, tag, id))| Row {
-            name,
-            times,
-            size,
-            allocated,
-            attributes,
-            tag,
-            id,
-        })
+        .prop_map(
+            |(name, times, (size, allocated, attributes, tag, id))| Row {
+                name,
+                times,
+                size,
+                allocated,
+                attributes,
+                tag,
+                id,
+            },
+        )
 }
 
 fn any_class() -> impl Strategy<Value = DirectoryClass> {
