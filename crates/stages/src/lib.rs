@@ -56,7 +56,7 @@ mod renames;
 mod repeated;
 mod repetition;
 mod roots;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod round_trip;
 mod row;
 mod row_input;
