@@ -334,11 +334,14 @@ fn text(findings: &Findings, path: &Path, palette: Palette) -> String {
         Some(_) => String::new(),
         None => format!(", which cannot be raised to {}", human::count(files.hard)),
     };
+    let limit = match files.soft {
+        u64::MAX => "no limit".to_owned(),
+        soft => format!("at most {}", human::count(soft)),
+    };
     line(
         "open files",
         &format!(
-            "at most {}{raised}; a scan keeps at most {} directories open",
-            human::count(files.soft),
+            "{limit}{raised}; a scan keeps at most {} directories open",
             human::count(files.budget as u64)
         ),
     );

@@ -56,7 +56,8 @@ mod renames;
 mod repeated;
 mod repetition;
 mod roots;
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod round_trip;
 mod row;
 mod row_input;

@@ -35,7 +35,7 @@ use super::record::{ATTRIBUTE_DIRECTORY, ATTRIBUTE_REPARSE_POINT, is_surrogate, 
 use super::status::{Answer, Status};
 use super::words::as_bytes;
 use super::{file, reparse, wtf8};
-use crate::{Backend, Entries, Fault, Fields, Filesystem, Handle, Identity, Metadata, Name};
+use crate::{Backend, Entries, Fault, Fields, Handle, Identity, Metadata, Name};
 
 thread_local! {
     static BUFFER: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
@@ -344,13 +344,8 @@ impl Backend for Nt {
             (None, None) => "not known before something was listed".to_owned(),
         };
         let counters = self.counters();
-        let filesystem = Filesystem::of(directory);
         vec![
             ("volume", format!("{volume:#x}")),
-            (
-                "volume_file_system",
-                filesystem.map_or_else(|error| error.to_string(), |found| found.to_string()),
-            ),
             ("information_class", class),
             (
                 "queries",
