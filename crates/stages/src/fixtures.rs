@@ -362,8 +362,9 @@ pub(crate) fn hostile_samples() -> Vec<Sample> {
         (i64::MAX, 7),
         (-(1 << 40), 0),
     ];
-    let names = HOSTILE_NAMES.iter().filter(|name| is_possible(name));
-    let names = names.enumerate();
+    let hostile = HOSTILE_NAMES.iter().filter(|name| is_possible(name));
+    let hostile: Vec<&[u8]> = hostile.copied().collect();
+    let names = hostile.iter().enumerate();
     names
         .map(|(at, name)| {
             let mut metadata = Metadata::with_kind(EntryKind::Symlink);
@@ -375,9 +376,9 @@ pub(crate) fn hostile_samples() -> Vec<Sample> {
                 metadata.set_mode(0o104_755);
             }
             Sample {
-                directories: vec![HOSTILE_NAMES[(at * 7 + 3) % HOSTILE_NAMES.len()].to_vec()],
+                directories: vec![hostile[(at * 7 + 3) % hostile.len()].to_vec()],
                 name: name.to_vec(),
-                target: HOSTILE_NAMES[HOSTILE_NAMES.len() - 1 - at].to_vec(),
+                target: hostile[hostile.len() - 1 - at].to_vec(),
                 metadata,
             }
         })
