@@ -48,7 +48,8 @@ pub trait Backend: Send + Sync + Debug {
     fn rewind(&self, directory: &Handle) -> io::Result<()>;
 
     /// Appends the next entries of `directory` to `out`, as many as one call of the system gives,
-    /// without `.` and `..`.
+    /// without `.` and `..`. Where that call gives metadata with the names, the entries have it, every
+    /// field that it gives ([`Entries::metadata`]).
     ///
     /// Returns whether there may be more; false at the end. The position belongs to the handle: one
     /// thread at a time may list it.

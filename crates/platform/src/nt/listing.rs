@@ -101,6 +101,10 @@ impl Cursor {
                     let next = directory.class_after(class);
                     self.class = Some(next.ok_or_else(|| directory.error(status))?);
                 }
+                // Nothing fits, and that is said to be a success.
+                Answer::TooSmall if status == Status::SUCCESS => {
+                    return Err(Fault::Malformed.into());
+                }
                 Answer::TooSmall | Answer::NoSuchClass | Answer::Failed(_) => {
                     return Err(directory.error(status));
                 }

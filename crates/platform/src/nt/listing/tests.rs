@@ -269,6 +269,15 @@ fn an_entry_that_never_fits_is_an_error_in_the_end() {
 }
 
 #[test]
+fn a_directory_that_goes_on_without_entries_is_malformed() {
+    let nothing = || Says(Status::SUCCESS, 0);
+    let directory = Scripted::new([Names(&["a"]), nothing(), nothing(), nothing()]);
+    let (names, result) = directory.list();
+    assert_eq!(fault(result), Some(Fault::Malformed));
+    assert_eq!(names, ["a"]);
+}
+
+#[test]
 fn a_system_that_says_it_filled_more_than_there_is_is_not_believed() {
     let directory = Scripted::new([Says(Status::SUCCESS, KIB_64 + 1)]);
     assert_eq!(fault(directory.list().1), Some(Fault::Malformed));
