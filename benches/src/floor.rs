@@ -44,6 +44,18 @@ pub struct Options {
     pub list_only: bool,
 }
 
+impl Options {
+    /// All metadata, on one thread for each core.
+    #[must_use]
+    pub fn on_all_cores(order: Order) -> Self {
+        Self {
+            threads: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            order,
+            list_only: false,
+        }
+    }
+}
+
 /// What a walk saw, and which calls it made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {

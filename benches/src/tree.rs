@@ -37,6 +37,8 @@ pub enum Shape {
     Realistic,
     /// One directory that holds everything.
     Wide,
+    /// Many small directories: one for every three entries, the other entries spread evenly.
+    Small,
     /// One chain of up to 5,000 directories, deeper than any path can name, with the entries spread over it.
     Deep,
 }
@@ -48,6 +50,7 @@ impl Display for Parameters {
         match self.shape {
             Shape::Realistic => Ok(()),
             Shape::Wide => out.write_str(" --shape wide"),
+            Shape::Small => out.write_str(" --shape small"),
             Shape::Deep => out.write_str(" --shape deep"),
         }
     }

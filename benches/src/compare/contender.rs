@@ -1,37 +1,11 @@
-//! Who is compared, with which command, and where its number of entries comes from.
+//! Who is compared, with which command, what it reads, and where its number of entries comes from.
 
-use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-
 use super::count::CountFrom;
-use crate::peers::Peer;
-
-/// What everybody is divided by.
-pub(super) const FLOOR: &str = "floor";
-
-/// Everybody that there is, in the order of the table.
-const NAMES: [&str; 13] = [
-    FLOOR,
-    "statline",
-    "statline-jsonl",
-    "statline-sorted",
-    "statline-sorted-64mib",
-    "std",
-    "walkdir",
-    "jwalk",
-    "ignore",
-    "origin",
-    "find",
-    "bfs",
-    "du",
-];
-
-/// The metadata that a record of ours has as well, so that the same work is compared.
-const PRINTF: &str = "%s %b %n %i %m %U %G %T@ %p\\n";
+use super::notation::quote;
 
 /// Where a contender's records go, inside the scratch directory.
 pub(super) const RECORDS: &str = "records.jsonl";
@@ -39,22 +13,41 @@ pub(super) const RECORDS: &str = "records.jsonl";
 /// The mark that statline leaves beside its records.
 pub(super) const MARK: &str = "records.jsonl.run.json";
 
-/// The status that statline ends with when it finished and something could not be read.
-const INCOMPLETE: i32 = 3;
+/// Where statline's report of its run goes.
+pub(super) const REPORT: &str = "report.json";
 
 /// A program with its arguments.
 #[derive(Debug, Clone)]
 pub(super) struct Contender {
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) program: PathBuf,
-    pub(super) arguments: Vec<OsString>,
+    pub(super) words: Vec<Word>,
     pub(super) count: CountFrom,
     pub(super) version: Version,
+    pub(super) reads: Reads,
     /// The exit status that says: finished, but not complete. Any other than this and 0 is a failure.
     pub(super) incomplete_status: Option<i32>,
 }
 
-/// Where the version comes from that the table states.
+/// A word of a command line. What is walked differs from run to run where each has a mount of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Word {
+    Is(OsString),
+    /// What is walked; several words where it is several directories.
+    Roots,
+    /// The same with a slash behind each, by which rsync knows that their contents are meant.
+    RootsWithin,
+    /// A file in the scratch directory.
+    Scratch(&'static str),
+}
+
+impl<T: AsRef<OsStr>> From<T> for Word {
+    fn from(word: T) -> Self {
+        Self::Is(word.as_ref().to_owned())
+    }
+}
+
+/// Where the version comes from that the report states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     /// Nothing to state.
@@ -65,219 +58,88 @@ pub(super) enum Version {
     Asked,
 }
 
-/// A contender that is not run, and why.
-#[derive(Debug, Clone)]
-pub struct Skipped {
-    /// Who.
-    pub name: &'static str,
-    /// Why, and what can be done about it.
-    pub reason: String,
+/// What a contender reads of each entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// All that stat(2) gives, of every entry.
+    All,
+    /// Names, and which of them are directories: no call for an entry.
+    Names,
 }
 
-/// Where the programs are and what they walk.
-#[derive(Debug)]
-pub struct Field {
-    pub(super) contenders: Vec<Contender>,
-    /// Who could not be entered.
-    pub skipped: Vec<Skipped>,
-}
-
-/// Why nobody can be compared.
-#[derive(Debug, thiserror::Error)]
-pub enum FieldError {
-    /// A name that means nobody.
-    #[error("nobody is called \"{name}\"; there are: {}", NAMES.join(", "))]
-    Unknown {
-        /// The name.
-        name: String,
-    },
-    /// This crate's own programs are not beside this one.
-    #[error("{} is missing; build all of them: cargo build --release -p statline-benches", path.display())]
-    NotBuilt {
-        /// What is missing.
-        path: PathBuf,
-    },
-    /// The statline that was named is not there.
-    #[error("{} is not there; build it: cargo build --release -p statline-cli", path.display())]
-    NoStatline {
-        /// What was named.
-        path: PathBuf,
-    },
-}
-
-impl Field {
-    /// Enters everybody, or those whose names are in `only`, and always the floor. A name stands for its variants as well:
-    /// `statline` for `statline-jsonl`.
-    ///
-    /// `beside` is the directory of this crate's programs, `statline` the binary to measure if it is not there too.
-    ///
-    /// # Errors
-    ///
-    /// On a name that means nobody, and when a program that must be there is not.
-    pub fn new(
-        tree: &Path,
-        scratch: &Path,
-        threads: NonZeroUsize,
-        beside: &Path,
-        statline: Option<&Path>,
-        only: &[String],
-    ) -> Result<Self, FieldError> {
-        let means = |asked: &str, name: &str| {
-            name.strip_prefix(asked)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
-        };
-        if let Some(name) = only
-            .iter()
-            .find(|asked| !NAMES.iter().any(|name| means(asked, name)))
-        {
-            return Err(FieldError::Unknown { name: name.clone() });
+impl Reads {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Names => "names",
         }
-        let commands = Commands {
-            tree,
-            scratch,
-            threads,
-            beside,
+    }
+}
+
+/// Which floor is meant by a name: `floor`, `floor-32`, `floor-32-inode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Floor {
+    /// One for each core where there is no number.
+    pub(super) threads: Option<NonZeroUsize>,
+    pub(super) inode_order: bool,
+}
+
+impl Floor {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let mut parts = name.split('-');
+        if parts.next() != Some("floor") {
+            return None;
+        }
+        let mut floor = Self {
+            threads: None,
+            inode_order: false,
         };
-        let mut field = Self {
-            contenders: Vec::new(),
-            skipped: Vec::new(),
-        };
-        for name in NAMES {
-            if name == FLOOR || only.is_empty() || only.iter().any(|asked| means(asked, name)) {
-                match commands.contender(name, statline)? {
-                    Ok(contender) => field.contenders.push(contender),
-                    Err(reason) => field.skipped.push(Skipped { name, reason }),
+        for part in parts {
+            match part.parse() {
+                Ok(threads) if floor.threads.is_none() && !floor.inode_order => {
+                    floor.threads = Some(threads);
                 }
+                Err(_) if part == "inode" && !floor.inode_order => floor.inode_order = true,
+                _ => return None,
             }
         }
-        Ok(field)
+        Some(floor)
     }
 }
 
-struct Commands<'a> {
-    tree: &'a Path,
-    scratch: &'a Path,
-    threads: NonZeroUsize,
-    beside: &'a Path,
-}
-
-impl Commands<'_> {
-    /// The command of one name; inside, the reason why it can be done without.
-    fn contender(
-        &self,
-        name: &'static str,
-        statline: Option<&Path>,
-    ) -> Result<Result<Contender, String>, FieldError> {
-        if name == FLOOR {
-            return Ok(Ok(self.own(name, FLOOR, &[], Version::OfThisCrate)?));
-        }
-        if let Ok(peer) = Peer::from_str(name, false) {
-            let version = match peer {
-                Peer::Std => Version::OfThisCrate,
-                Peer::Walkdir | Peer::Jwalk | Peer::Ignore => Version::Library(name),
-                Peer::Origin => Version::Library("rayon"),
-            };
-            return Ok(Ok(self.own(name, "peers", &[name], version)?));
-        }
-        if name.starts_with("statline") {
-            return self.statline(name, statline);
-        }
-        Ok(self.installed(name))
-    }
-
-    fn own(
-        &self,
-        name: &'static str,
-        program: &str,
-        first: &[&str],
-        version: Version,
-    ) -> Result<Contender, FieldError> {
-        let program = self.beside.join(program);
-        if !program.is_file() {
-            return Err(FieldError::NotBuilt { path: program });
-        }
-        let mut arguments: Vec<OsString> = first.iter().map(OsString::from).collect();
-        arguments.extend([
-            self.tree.into(),
-            "--threads".into(),
-            self.threads.to_string().into(),
-        ]);
-        Ok(Contender {
-            name,
-            program,
-            arguments,
-            count: CountFrom::Report,
-            version,
-            incomplete_status: None,
-        })
-    }
-
-    fn statline(
-        &self,
-        name: &'static str,
-        named: Option<&Path>,
-    ) -> Result<Result<Contender, String>, FieldError> {
-        let program = match named {
-            Some(path) if path.is_file() => path.to_owned(),
-            Some(path) => {
-                return Err(FieldError::NoStatline {
-                    path: path.to_owned(),
-                });
+impl Contender {
+    /// The arguments of a run over `roots`.
+    pub(super) fn arguments(&self, roots: &[PathBuf], scratch: &Path) -> Vec<OsString> {
+        let within = |root: &PathBuf| {
+            let mut root = root.clone().into_os_string();
+            root.push("/");
+            root
+        };
+        let mut arguments = Vec::new();
+        for word in &self.words {
+            match word {
+                Word::Is(word) => arguments.push(word.clone()),
+                Word::Roots => arguments.extend(roots.iter().map(|root| root.clone().into())),
+                Word::RootsWithin => arguments.extend(roots.iter().map(within)),
+                Word::Scratch(name) => arguments.push(scratch.join(name).into()),
             }
-            None => self.beside.join("statline"),
-        };
-        if !program.is_file() {
-            let reason = "not built; build it: cargo build --release -p statline-cli, or name one with --statline";
-            return Ok(Err(reason.to_owned()));
         }
-        let records = self.scratch.join(RECORDS);
-        let mut arguments: Vec<OsString> = vec!["scan".into(), self.tree.into()];
-        let count = match name {
-            "statline" => CountFrom::ExtraRun,
-            _ => {
-                if name.starts_with("statline-sorted") {
-                    arguments.extend(["--sort".into(), "path".into()]);
-                }
-                if name == "statline-sorted-64mib" {
-                    arguments.extend(["--memory-limit".into(), "64MiB".into()]);
-                }
-                arguments.extend(["-o".into(), records.into()]);
-                CountFrom::Records
-            }
-        };
-        arguments.extend(["--color", "never", "--progress", "never"].map(OsString::from));
-        Ok(Ok(Contender {
-            name,
-            program,
-            arguments,
-            count,
-            version: Version::Asked,
-            incomplete_status: Some(INCOMPLETE),
-        }))
+        arguments
     }
 
-    fn installed(&self, name: &'static str) -> Result<Contender, String> {
-        let program = env::var_os("PATH")
-            .iter()
-            .flat_map(env::split_paths)
-            .map(|directory| directory.join(name))
-            .find(|path| path.is_file())
-            .ok_or("not installed; benches/install-peers.sh installs it")?;
-        let (arguments, count) = match name {
-            "du" => (vec!["-s".into(), self.tree.into()], CountFrom::Nowhere),
-            _ => (
-                vec![self.tree.into(), "-printf".into(), PRINTF.into()],
-                CountFrom::Stdout { and_root: true },
-            ),
-        };
-        Ok(Contender {
-            name,
-            program,
-            arguments,
-            count,
-            version: Version::Asked,
-            incomplete_status: None,
-        })
+    /// The command as it would be typed, with DIR for what is walked.
+    pub(super) fn shown(&self) -> String {
+        let program = self.program.file_name().unwrap_or(self.program.as_os_str());
+        let words = self.words.iter().map(|word| match word {
+            Word::Is(word) => quote(&word.to_string_lossy()),
+            Word::Roots => "DIR".to_owned(),
+            Word::RootsWithin => "DIR/".to_owned(),
+            Word::Scratch(name) => (*name).to_owned(),
+        });
+        std::iter::once(quote(&program.to_string_lossy()))
+            .chain(words)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -285,112 +147,57 @@ impl Commands<'_> {
 mod tests {
     use super::*;
 
-    /// A directory that holds this crate's programs, by name only.
-    fn built(programs: &[&str]) -> tempfile::TempDir {
-        let directory = tempfile::tempdir().unwrap();
-        for program in programs {
-            std::fs::write(directory.path().join(program), "").unwrap();
+    fn contender(words: Vec<Word>) -> Contender {
+        Contender {
+            name: "x".into(),
+            program: "/usr/bin/x".into(),
+            words,
+            count: CountFrom::Nowhere,
+            version: Version::OfThisCrate,
+            reads: Reads::All,
+            incomplete_status: None,
         }
-        directory
-    }
-
-    fn field(beside: &Path, statline: Option<&Path>, only: &[&str]) -> Result<Field, FieldError> {
-        let only: Vec<String> = only.iter().map(ToString::to_string).collect();
-        Field::new(
-            Path::new("/tree"),
-            Path::new("/scratch"),
-            NonZeroUsize::MIN,
-            beside,
-            statline,
-            &only,
-        )
-    }
-
-    fn names(field: &Field) -> Vec<&str> {
-        field
-            .contenders
-            .iter()
-            .map(|contender| contender.name)
-            .collect()
     }
 
     #[test]
-    fn the_floor_is_always_in_the_field() {
-        let beside = built(&["floor", "peers"]);
+    fn what_is_walked_takes_the_place_of_its_word() {
+        let x = contender(vec![
+            "-r".into(),
+            Word::Roots,
+            "-o".into(),
+            Word::Scratch(RECORDS),
+        ]);
+        let roots = ["/a".into(), "/b c".into()];
         assert_eq!(
-            names(&field(beside.path(), None, &["walkdir"]).unwrap()),
-            ["floor", "walkdir"]
+            x.arguments(&roots, Path::new("/s")),
+            ["-r", "/a", "/b c", "-o", "/s/records.jsonl"]
         );
+        assert_eq!(x.shown(), "x -r DIR -o records.jsonl");
+        let rsync = contender(vec![Word::RootsWithin]);
+        assert_eq!(rsync.arguments(&roots, Path::new("/s")), ["/a/", "/b c/"]);
     }
 
     #[test]
-    fn a_name_stands_for_its_variants() {
-        let beside = built(&["floor", "peers", "statline"]);
-        let all = field(beside.path(), None, &["statline"]).unwrap();
-        assert_eq!(
-            names(&all),
-            [
-                "floor",
-                "statline",
-                "statline-jsonl",
-                "statline-sorted",
-                "statline-sorted-64mib"
-            ]
-        );
-        let one = field(beside.path(), None, &["statline-jsonl"]).unwrap();
-        assert_eq!(names(&one), ["floor", "statline-jsonl"]);
-    }
-
-    #[test]
-    fn a_name_that_means_nobody_is_refused() {
-        let beside = built(&["floor", "peers"]);
-        let message = field(beside.path(), None, &["walk"])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            message.contains("\"walk\"") && message.contains("walkdir"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn a_statline_that_is_not_built_is_skipped_and_one_that_was_named_is_not() {
-        let beside = built(&["floor", "peers"]);
-        let skipped = field(beside.path(), None, &["statline"]).unwrap().skipped;
-        assert_eq!(skipped.len(), 4);
-        assert!(
-            skipped[0].reason.contains("cargo build"),
-            "{}",
-            skipped[0].reason
-        );
-        let named = field(
-            beside.path(),
-            Some(Path::new("/no/such/statline")),
-            &["statline"],
-        );
-        assert!(matches!(named, Err(FieldError::NoStatline { .. })));
-    }
-
-    #[test]
-    fn sorting_and_the_output_are_asked_for_on_the_command_line() {
-        let beside = built(&["floor", "peers", "statline"]);
-        let field = field(beside.path(), None, &["statline-sorted-64mib"]).unwrap();
-        assert_eq!(
-            field.contenders[1].arguments,
-            [
-                "scan",
-                "/tree",
-                "--sort",
-                "path",
-                "--memory-limit",
-                "64MiB",
-                "-o",
-                "/scratch/records.jsonl",
-                "--color",
-                "never",
-                "--progress",
-                "never"
-            ]
-        );
+    fn a_floor_is_known_by_its_name() {
+        let floor = |threads, inode_order| {
+            Some(Floor {
+                threads: NonZeroUsize::new(threads),
+                inode_order,
+            })
+        };
+        assert_eq!(Floor::named("floor"), floor(0, false));
+        assert_eq!(Floor::named("floor-32"), floor(32, false));
+        assert_eq!(Floor::named("floor-32-inode"), floor(32, true));
+        assert_eq!(Floor::named("floor-inode"), floor(0, true));
+        for wrong in [
+            "floors",
+            "floor-0",
+            "floor-x",
+            "floor-inode-32",
+            "floor-1-2",
+            "x",
+        ] {
+            assert_eq!(Floor::named(wrong), None, "{wrong}");
+        }
     }
 }

@@ -17,12 +17,12 @@ use crate::error::{IoContext, IoError};
 pub(super) enum CountFrom {
     /// A JSON object on standard output, as this crate's own programs print it.
     Report,
-    /// One line for each entry on standard output; `and_root` when the root has one as well.
+    /// One line for each entry on standard output; `and_root` when roots have one as well.
     Stdout { and_root: bool },
-    /// One line for each entry in the file of records, and one for the root. What is missing stands in the mark beside it.
+    /// One line for each entry in the file of records, and one for each root. What is missing stands in the mark beside it.
     Records,
-    /// One further run, untimed, that prints statline's report of the run. Its totals have the root in them.
-    ExtraRun,
+    /// statline's report of the run. Its totals have the roots in them.
+    RunReport,
     /// The program does not say.
     Nowhere,
 }
@@ -75,21 +75,22 @@ pub(super) fn report(path: &Path) -> Result<Option<Found>, IoError> {
     json(path)
 }
 
-/// Reads statline's report of a run over one root. `None` when it is not one or has no totals.
-pub(super) fn run_report(path: &Path) -> Result<Option<Found>, IoError> {
+/// Reads statline's report of a run over so many roots. `None` when it is not one or has no totals.
+pub(super) fn run_report(path: &Path, roots: u64) -> Result<Option<Found>, IoError> {
     let found = json::<RunReport>(path)?.and_then(|report| {
         let totals = report.stages.iter().find_map(|stage| stage.result.as_ref());
         Some(Found {
-            entries: totals?.entries.saturating_sub(1),
+            entries: totals?.entries.saturating_sub(roots),
             errors: sum(report.stages.iter().flat_map(|stage| &stage.errors)),
         })
     });
     Ok(found)
 }
 
-/// Counts statline's records of one root, and what the mark beside them says is missing. `None` when the mark says nothing.
-pub(super) fn records(records: &Path, mark: &Path) -> Result<Option<Found>, IoError> {
-    let lines = lines(records, true)?;
+/// Counts statline's records of so many roots, and what the mark beside them says is missing. `None` when the mark says
+/// nothing.
+pub(super) fn records(records: &Path, mark: &Path, roots: u64) -> Result<Option<Found>, IoError> {
+    let lines = lines(records, roots)?;
     Ok(json::<Mark>(mark)?.map(|mark| Found {
         errors: sum(&mark.errors),
         ..lines
@@ -101,9 +102,9 @@ fn json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, IoError> {
     Ok(serde_json::from_reader(BufReader::new(file)).ok())
 }
 
-/// Counts the lines of a file without holding more than a piece of it: this process stays small, because its own size is the
+/// Counts the lines of a file, less those of the roots, without holding more than a piece of it: this process stays small, because its own size is the
 /// least that it can measure of its children.
-pub(super) fn lines(path: &Path, and_root: bool) -> Result<Found, IoError> {
+pub(super) fn lines(path: &Path, roots: u64) -> Result<Found, IoError> {
     let mut file = File::open(path).during("open", path)?;
     let mut buffer = vec![0; 64 * 1024];
     let mut lines = 0;
@@ -115,7 +116,7 @@ pub(super) fn lines(path: &Path, and_root: bool) -> Result<Found, IoError> {
         lines += buffer[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
     }
     Ok(Found {
-        entries: lines.saturating_sub(u64::from(and_root)),
+        entries: lines.saturating_sub(roots),
         errors: 0,
     })
 }
@@ -125,12 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_counted_without_the_root() {
+    fn lines_are_counted_without_those_of_the_roots() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lines");
         std::fs::write(&path, "a\nb\n\n".repeat(50_000)).unwrap();
-        assert_eq!(lines(&path, false).unwrap().entries, 150_000);
-        assert_eq!(lines(&path, true).unwrap().entries, 149_999);
+        assert_eq!(lines(&path, 0).unwrap().entries, 150_000);
+        assert_eq!(lines(&path, 1).unwrap().entries, 149_999);
     }
 
     #[test]
@@ -164,14 +165,14 @@ mod tests {
         ]}"#;
         std::fs::write(&path, text).unwrap();
         assert_eq!(
-            run_report(&path).unwrap(),
+            run_report(&path, 1).unwrap(),
             Some(Found {
                 entries: 7,
                 errors: 2
             })
         );
         std::fs::write(&path, r#"{"stages": [{"name": "out"}]}"#).unwrap();
-        assert_eq!(run_report(&path).unwrap(), None);
+        assert_eq!(run_report(&path, 1).unwrap(), None);
     }
 
     #[test]
@@ -179,14 +180,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [file, mark] = ["records", "mark"].map(|name| directory.path().join(name));
         std::fs::write(&file, "{}\n{}\n").unwrap();
-        assert!(records(&file, &mark).is_err(), "there is no mark");
+        assert!(records(&file, &mark, 1).is_err(), "there is no mark");
         std::fs::write(
             &mark,
             r#"{"rows": 2, "errors": [{"stage": "meta", "count": 3}]}"#,
         )
         .unwrap();
         assert_eq!(
-            records(&file, &mark).unwrap(),
+            records(&file, &mark, 1).unwrap(),
             Some(Found {
                 entries: 1,
                 errors: 3

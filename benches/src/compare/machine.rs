@@ -42,7 +42,7 @@ impl Machine {
 
 /// The largest resident set of this process so far.
 #[must_use]
-pub fn own_peak_bytes() -> Option<u64> {
+pub(super) fn own_peak_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     kibibytes(&field(&status, "VmHWM")?)
 }

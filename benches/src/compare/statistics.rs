@@ -24,13 +24,10 @@ impl Spread {
     }
 }
 
-/// The ratios of two series, round by round. Noise that lasts for a round hits both and cancels out; it would not if the
+/// The ratios of two series, given as what both took in each round. Noise that lasts for a round hits both and cancels out; it would not if the
 /// medians were divided.
-pub(super) fn ratios(
-    own: impl IntoIterator<Item = f64>,
-    floor: impl IntoIterator<Item = f64>,
-) -> Option<Spread> {
-    Spread::of(own.into_iter().zip(floor).map(|(own, floor)| own / floor))
+pub(super) fn ratios(pairs: impl IntoIterator<Item = (f64, f64)>) -> Option<Spread> {
+    Spread::of(pairs.into_iter().map(|(own, floor)| own / floor))
 }
 
 #[cfg(test)]
@@ -66,7 +63,7 @@ mod tests {
     #[test]
     fn a_slow_round_does_not_move_the_ratio() {
         // The second round was ten times slower for everybody.
-        let spread = ratios([2.0, 20.0, 2.2], [1.0, 10.0, 1.0]);
+        let spread = ratios([(2.0, 1.0), (20.0, 10.0), (2.2, 1.0)]);
         assert_eq!(
             spread,
             Some(Spread {

@@ -9,6 +9,8 @@ use crate::random::Random;
 
 /// One directory for so many entries, as on file servers.
 const ENTRIES_PER_DIRECTORY: u64 = 16;
+/// One directory for so many entries, where all are small.
+const ENTRIES_PER_SMALL_DIRECTORY: u64 = 3;
 /// The share of all entries that the one huge directory gets.
 const HUGE_SHARE: u64 = 30;
 /// No other directory weighs more than `2^WEIGHT_LIMIT` times the smallest.
@@ -66,6 +68,7 @@ impl Plan {
                 children: Vec::new(),
                 leaves: parameters.entries,
             }],
+            Shape::Small => small(parameters.entries, &mut random),
             Shape::Deep => chain(parameters.entries),
         };
         Self {
@@ -127,8 +130,8 @@ fn size(random: &mut Random) -> u64 {
     base + random.below(base)
 }
 
-fn realistic(entries: u64, random: &mut Random) -> Vec<Directory> {
-    let below_root = u32::try_from(entries / ENTRIES_PER_DIRECTORY).unwrap_or(u32::MAX);
+/// Empty directories, so many below the root, each in one that comes before it.
+fn hierarchy(below_root: u32, random: &mut Random) -> Vec<Directory> {
     let empty = Directory {
         children: Vec::new(),
         leaves: 0,
@@ -147,6 +150,26 @@ fn realistic(entries: u64, random: &mut Random) -> Vec<Directory> {
         parents[number as usize] = parent;
         directories[parent as usize].children.push(number);
     }
+    directories
+}
+
+fn small(entries: u64, random: &mut Random) -> Vec<Directory> {
+    let below_root = u32::try_from(entries / ENTRIES_PER_SMALL_DIRECTORY).unwrap_or(u32::MAX);
+    let mut directories = hierarchy(below_root, random);
+    let leaves = entries - u64::from(below_root);
+    let (share, left) = (
+        leaves / directories.len() as u64,
+        leaves % directories.len() as u64,
+    );
+    for (number, directory) in directories.iter_mut().enumerate() {
+        directory.leaves = share + u64::from((number as u64) < left);
+    }
+    directories
+}
+
+fn realistic(entries: u64, random: &mut Random) -> Vec<Directory> {
+    let below_root = u32::try_from(entries / ENTRIES_PER_DIRECTORY).unwrap_or(u32::MAX);
+    let mut directories = hierarchy(below_root, random);
 
     let leaves = entries - u64::from(below_root);
     let huge = if below_root > 0 {
@@ -243,7 +266,7 @@ mod tests {
 
     #[test]
     fn every_shape_holds_exactly_what_was_asked_for() {
-        for shape in [Shape::Realistic, Shape::Wide, Shape::Deep] {
+        for shape in [Shape::Realistic, Shape::Wide, Shape::Small, Shape::Deep] {
             for entries in [0, 1, 2, 15, 16, 17, 1_000, 12_345] {
                 let plan = plan(entries, shape);
                 let held: u64 = plan

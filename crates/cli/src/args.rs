@@ -2,14 +2,15 @@
 //!
 //! One thing must stay true: no flag is read and then ignored. What makes no sense together is refused.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use statline_pipeline::ByteSize;
+use statline_pipeline::{ByteSize, ThreadSetting};
 
 use crate::escape::escaped_message;
-use crate::exit::{DIFF_STATUS, EXIT_STATUS};
+use crate::exit::{BENCH_STATUS, DIFF_STATUS, EXIT_STATUS};
 use crate::human::Units;
 
 /// The examples as `--help` shows them.
@@ -95,6 +96,7 @@ pub(crate) enum Command {
     List(ListArguments),
     Describe(DescribeArguments),
     Doctor(DoctorArguments),
+    Bench(BenchArguments),
     Report(ReportArguments),
     Verify(VerifyArguments),
     Cache(CacheArguments),
@@ -190,9 +192,10 @@ pub(crate) struct ScanArguments {
 
     /// List on so many threads, and fetch metadata on so many; by default as many as pay.
     ///
-    /// How many that is depends on the cores and on the file system; `statline doctor PATH` tells.
-    #[arg(short = 'j', long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=512), help_heading = "How to scan")]
-    pub(crate) threads: Option<u16>,
+    /// COUNT is a number such as 8, bounds such as 2..64 between which as many as pay are used, or `auto`. How many pay
+    /// depends on the cores and on the file system; `statline doctor PATH` tells.
+    #[arg(short = 'j', long, value_name = "COUNT", help_heading = "How to scan")]
+    pub(crate) threads: Option<ThreadSetting>,
 
     /// The system calls to use. `auto` tries what is fastest.
     #[arg(long, value_name = "NAME", help_heading = "How to scan")]
@@ -224,6 +227,14 @@ pub(crate) struct WalkArguments {
         help_heading = "What to scan"
     )]
     pub(crate) max_depth: Option<u32>,
+
+    /// Have at most so many calls under way on one mount, so that a file server has something left for others.
+    #[arg(long, value_name = "CALLS", help_heading = "How to scan")]
+    pub(crate) max_concurrency: Option<NonZeroU32>,
+
+    /// Make at most so many calls a second to one mount.
+    #[arg(long, value_name = "CALLS", help_heading = "How to scan")]
+    pub(crate) max_ops_per_second: Option<NonZeroU32>,
 
     /// Leave out what has such a name, with all below it: `*.o`, `node_modules/`; can be repeated.
     ///
@@ -409,6 +420,33 @@ pub(crate) struct DoctorArguments {
     pub(crate) path: PathBuf,
 
     /// How to print the findings.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TextFormat,
+}
+
+/// Measure what scanning with many threads saves on a directory of yours.
+///
+/// Both ways read all names and the metadata of each below PATH, and count them: `one thread` as a simple program does it,
+/// directory by directory, one call after the other, by full paths; `pipeline` with the job that `statline scan PATH` runs.
+/// Passes take turns, and medians are compared. Nothing is written.
+#[derive(Args, Debug)]
+#[command(after_help = BENCH_STATUS)]
+pub(crate) struct BenchArguments {
+    /// The directory.
+    #[arg(value_name = "PATH", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) path: PathBuf,
+
+    /// Measure each way so many times.
+    #[arg(long, value_name = "COUNT", default_value = "3", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) runs: u16,
+
+    /// Drop the caches of the system before each pass: needs root, on Linux, and slows down whatever else runs.
+    ///
+    /// Without it a pass of each way that is not counted comes first, so that what fits in memory is there.
+    #[arg(long)]
+    pub(crate) cold: bool,
+
+    /// How to print the result.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) format: TextFormat,
 }
@@ -644,6 +682,9 @@ pub(crate) enum Backend {
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
+    /// Linux: as statx, with many calls under way for each thread.
+    #[value(name = "io_uring")]
+    IoUring,
     /// Windows: NtQueryDirectoryFile, whose answers hold the metadata beside the names.
     Nt,
     /// Windows: the same for names, and each file is opened for its metadata; slower, and has nlink.
@@ -656,6 +697,7 @@ impl Backend {
             Backend::Auto => "auto",
             Backend::Statx => "statx",
             Backend::Fstatat => "fstatat",
+            Backend::IoUring => "io_uring",
             Backend::Nt => "nt",
             Backend::NtExact => "nt-exact",
         }

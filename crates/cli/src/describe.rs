@@ -30,6 +30,8 @@ struct Described {
     inputs: Vec<DescribedPort>,
     outputs: Vec<DescribedPort>,
     parallel: bool,
+    /// Whether it can vary its number of threads.
+    adaptive: bool,
     /// As a JSON schema.
     options: schemars::Schema,
 }
@@ -54,7 +56,8 @@ impl From<KindInfo> for Described {
             about: kind.about,
             inputs: ports(kind.inputs),
             outputs: ports(kind.outputs),
-            parallel: kind.threading == Threading::Parallel,
+            parallel: kind.threading != Threading::Single,
+            adaptive: kind.threading == Threading::Adaptive,
             options: kind.options,
         }
     }
@@ -117,6 +120,9 @@ fn text(kind: &KindInfo, palette: Palette) -> String {
     let threads = match kind.threading {
         Threading::Single => "one",
         Threading::Parallel => "as many as it is given; several give up the order",
+        Threading::Adaptive => {
+            "as many as it is given, or as pay between bounds; several give up the order"
+        }
     };
     let _ = writeln!(out, "  threads  {threads}");
     let schema = Schema::new(kind.options.as_value());
@@ -224,10 +230,17 @@ fn framework(kind: &KindInfo) -> Vec<OptionText> {
             "How much memory they may take.",
         ));
     }
-    if kind.threading == Threading::Parallel {
+    let threads = match kind.threading {
+        Threading::Single => None,
+        Threading::Parallel => Some("\"auto\", or a number from 1 to 512"),
+        Threading::Adaptive => {
+            Some("\"auto\", a number from 1 to 512, or bounds such as { min = 2, max = 64 }")
+        }
+    };
+    if let Some(threads) = threads {
         options.push(option(
             "threads",
-            "\"auto\", or a number from 1 to 512",
+            threads,
             "\"auto\"".to_owned(),
             "On how many threads the stage works.",
         ));

@@ -20,6 +20,7 @@ use crate::escape::{escaped_message, escaped_path};
 use crate::exit::{Exit, Failure};
 use crate::human;
 use crate::terminal::{Palette, Terminal};
+use crate::trial::Trial;
 
 /// The version of the form of the findings as JSON.
 const SCHEMA: u32 = 1;
@@ -40,10 +41,14 @@ struct Findings {
     #[serde(serialize_with = "flat")]
     backend: Result<BackendFinding, String>,
     #[serde(serialize_with = "flat")]
+    io_uring: Result<IoUringFinding, String>,
+    #[serde(serialize_with = "flat")]
     file_system: Result<FileSystemFinding, String>,
     open_files: OpenFiles,
     #[serde(serialize_with = "flat")]
     sample: Result<Sample, String>,
+    #[serde(serialize_with = "flat")]
+    trial: Result<Trial, String>,
 }
 
 /// What was found out, or `{ "error": … }`.
@@ -61,6 +66,12 @@ fn flat<T: Serialize, S: Serializer>(
 struct BackendFinding {
     name: &'static str,
     why: &'static str,
+}
+
+#[derive(Serialize)]
+struct IoUringFinding {
+    /// By one thread.
+    calls_at_once: usize,
 }
 
 #[derive(Serialize)]
@@ -137,6 +148,11 @@ fn examine(path: &Path) -> Findings {
         path: path.to_string_lossy().into_owned(),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         statx: has_statx_support(),
+        io_uring: select(BackendChoice::IoUring)
+            .map(|backend| IoUringFinding {
+                calls_at_once: backend.calls_at_once(),
+            })
+            .map_err(|error| error.reason().to_owned()),
         file_system: Filesystem::of_path(path)
             .map(file_system)
             .map_err(|error| error.to_string()),
@@ -150,6 +166,7 @@ fn examine(path: &Path) -> Findings {
             Ok(backend) => sample(path, backend).map_err(|error| error.to_string()),
             Err(_) => Err("no backend works here".to_owned()),
         },
+        trial: Trial::of(path),
         backend: backend.map(|backend| BackendFinding {
             name: backend.name(),
             why: match backend.name() {
@@ -178,7 +195,7 @@ fn file_system(found: Filesystem) -> FileSystemFinding {
         stat_threads: match stat_threads {
             Concurrency::PerCore(1) => "one for each core".to_owned(),
             Concurrency::PerCore(count) => format!("{count} for each core"),
-            Concurrency::Range { min, max } => format!("{min} to {max}"),
+            Concurrency::Range { min, .. } => min.to_string(),
             Concurrency::Fixed(count) => count.to_string(),
         },
         inode_order,
@@ -322,9 +339,23 @@ fn text(findings: &Findings, path: &Path, palette: Palette) -> String {
             "not supported"
         },
     );
+    match &findings.io_uring {
+        Ok(found) => line(
+            "io_uring",
+            &format!(
+                "works: a thread may have {} calls under way; used only if asked for (--backend io_uring)",
+                found.calls_at_once
+            ),
+        ),
+        Err(reason) => line("io_uring", &format!("not to be had: {reason}")),
+    }
     match &findings.sample {
         Ok(sample) => sample.lines(&mut line),
         Err(error) => line("sample", &format!("cannot tell: {error}")),
+    }
+    match &findings.trial {
+        Ok(trial) => trial.lines(&mut line),
+        Err(error) => line("trial scan", &format!("cannot tell: {error}")),
     }
     let files = &findings.open_files;
     let raised = match files.raised {
@@ -354,7 +385,7 @@ fn advice(found: &FileSystemFinding) -> Vec<String> {
     if !found.known {
         advice.push("there is none for this file system; this is what fits most".to_owned());
     }
-    advice.push(format!("threads for stat: {}", found.stat_threads));
+    advice.push(format!("threads to begin with: {}", found.stat_threads));
     advice.push(format!(
         "stat {} entries in one go, in the order of {}",
         human::count(found.chunk as u64),

@@ -27,6 +27,15 @@ Exit status:
            looked at; the differences that were found are written all the same if the scans came to their end
   130, 143 stopped by SIGINT, SIGTERM; a second signal ends the program at once";
 
+/// The statuses of `bench` as `--help` shows them.
+pub(crate) const BENCH_STATUS: &str = "\
+Exit status:
+  0        measured, and both ways found the same entries
+  1        failed
+  2        a mistake in the arguments
+  3        measured, but something could not be read, or the two ways did not find the same entries
+  130, 143 stopped by SIGINT, SIGTERM; a second signal ends the program at once";
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bench;
 mod cache;
 mod changes;
 mod describe;
@@ -36,6 +37,7 @@ mod stop_request;
 mod table;
 mod terminal;
 mod totals;
+mod trial;
 mod validate;
 mod verdict;
 mod verify;
@@ -68,6 +70,7 @@ fn may_get_stuck(command: &Command) -> bool {
         Command::Diff(_) => true,
         Command::Run(_)
         | Command::Doctor(_)
+        | Command::Bench(_)
         | Command::Verify(_)
         | Command::Cache(_)
         | Command::Explain(_) => true,
@@ -91,6 +94,7 @@ fn work(command: &Command, terminal: Terminal) -> Result<Exit, Failure> {
         Command::List(arguments) => describe::list(arguments, terminal),
         Command::Describe(arguments) => describe::describe(arguments, terminal),
         Command::Doctor(arguments) => doctor::doctor(arguments, terminal),
+        Command::Bench(arguments) => bench::bench(arguments, terminal),
         Command::Report(arguments) => report::report(arguments, terminal),
         Command::Verify(arguments) => verify::verify(arguments, terminal),
         Command::Cache(arguments) => cache::cache(&arguments.command, terminal),

@@ -3,14 +3,16 @@
 //! One thing must stay true: the job that runs is the one that `--print-job` shows.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use statline_pipeline::{Outcome, RunReport};
+use clap::Parser;
+use statline_pipeline::{Job, Outcome, RunReport};
 use statline_platform::Fields;
 use statline_stages::RootPath;
 
-use crate::args::{ScanArguments, ScanFormat, WalkArguments};
+use crate::args::{Arguments, Command, ScanArguments, ScanFormat, WalkArguments};
 use crate::exit::{Exit, Failure};
 use crate::job_text::{JobText, StageText};
 use crate::run::{self, Ended, Telling};
@@ -85,6 +87,25 @@ pub(crate) fn scan(arguments: &ScanArguments, terminal: Terminal) -> Result<Exit
     let ended = run::execute(job, telling, screen, terminal)?;
     tell(&ended, &goal, arguments, terminal)?;
     ended.finish()
+}
+
+/// The job of `statline scan PATH`, without any flag.
+pub(crate) fn plain(path: &Path) -> Result<Job, Failure> {
+    let given = [OsStr::new("statline"), OsStr::new("scan"), OsStr::new("--")];
+    let parsed = Arguments::try_parse_from(given.into_iter().chain([path.as_os_str()]));
+    match parsed.map(|parsed| parsed.command) {
+        Ok(Command::Scan(arguments)) => {
+            let text = job_text(&arguments, &Goal::Totals)?;
+            Ok(load::made("scan", &text, &[])?)
+        }
+        Ok(_) => Err(Failure::usage("scan is another command now")),
+        Err(error) => Err(Failure::usage(error.to_string())),
+    }
+}
+
+/// How many entries such a job has added up.
+pub(crate) fn entries(report: &RunReport) -> u64 {
+    report.stage(TOTALS).map_or(0, |stage| stage.items_in)
 }
 
 fn tell(
@@ -346,6 +367,8 @@ pub(crate) fn walk_options<'j>(
         .flag("follow_symlinks", arguments.follow)
         .flag("one_file_system", arguments.one_file_system)
         .maybe("max_depth", arguments.max_depth)
+        .maybe("max_concurrency", arguments.max_concurrency)
+        .maybe("max_ops_per_second", arguments.max_ops_per_second)
         .list("exclude", &excludes(arguments)?))
 }
 

@@ -91,11 +91,28 @@ impl NewStage<'_> {
     pub fn threads(self, count: usize) -> Self {
         assert!(count > 0, "a stage needs a thread");
         assert!(
-            count == 1 || self.threading == Threading::Parallel,
+            count == 1 || self.threading != Threading::Single,
             "{} runs on one thread",
             self.node.name
         );
         self.node.threads = ThreadSetting::Count(count);
+        self
+    }
+
+    /// Lets a kind that can vary its number of threads choose among so many.
+    ///
+    /// # Panics
+    /// If the kind cannot, if `min` is 0, or if it is above `max`.
+    #[must_use]
+    pub fn threads_between(self, min: usize, max: usize) -> Self {
+        assert!(min > 0, "a stage needs a thread");
+        assert!(min <= max, "between {min} and {max} there is no number");
+        assert!(
+            self.threading == Threading::Adaptive,
+            "{} does not vary its number of threads; give it one",
+            self.node.name
+        );
+        self.node.threads = ThreadSetting::Range { min, max };
         self
     }
 
@@ -171,7 +188,7 @@ impl Builder {
             inputs_complete: true,
             threads: match threading {
                 Threading::Single => ThreadSetting::Count(1),
-                Threading::Parallel => ThreadSetting::Auto,
+                Threading::Parallel | Threading::Adaptive => ThreadSetting::Auto,
             },
             capacity: Capacity {
                 messages: self.settings.capacity,

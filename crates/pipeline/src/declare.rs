@@ -3,11 +3,12 @@
 //! One thing must stay true: declaring is pure. It opens nothing and touches nothing, so that `validate` can do
 //! exactly what `run` does.
 
-use std::any::Any;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use crate::config::{Location, Problem, ThreadSetting, did_you_mean};
 use crate::edge::{Capacity, Edge};
+use crate::endpoints::WiredEdge;
 use crate::stream::MessageType;
 use crate::{Message, Order, Properties, Stream};
 
@@ -34,16 +35,31 @@ pub struct OutputPort<T> {
     message: PhantomData<fn() -> T>,
 }
 
-/// Makes the channel of an input port whose type the graph does not know.
-pub(crate) type MakeEdge =
-    fn(Capacity) -> (Box<dyn Any + Send>, std::sync::Arc<crate::edge::Ledger>);
+impl<T> Clone for InputPort<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
 
-fn make_edge<T: Message>(
-    capacity: Capacity,
-) -> (Box<dyn Any + Send>, std::sync::Arc<crate::edge::Ledger>) {
+impl<T> Copy for InputPort<T> {}
+
+impl<T> Clone for OutputPort<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for OutputPort<T> {}
+
+/// Makes the channel of an input port whose type the graph does not know.
+pub(crate) type MakeEdge = fn(Capacity) -> WiredEdge;
+
+fn make_edge<T: Message>(capacity: Capacity) -> WiredEdge {
     let edge = Edge::<T>::new(capacity);
-    let ledger = std::sync::Arc::clone(edge.ledger());
-    (Box::new(edge), ledger)
+    WiredEdge {
+        ledger: Arc::clone(edge.ledger()),
+        any: Box::new(edge),
+    }
 }
 
 pub(crate) struct DeclaredInput {
@@ -137,10 +153,11 @@ impl<'a> Declare<'a> {
         name: &'static str,
         mut properties: Properties,
     ) -> OutputPort<T> {
-        if self.threads != ThreadSetting::Count(1) {
+        if self.threads.count() != Some(1) {
             let threads = match self.threads {
                 ThreadSetting::Auto => "several threads".to_owned(),
                 ThreadSetting::Count(count) => format!("{count} threads"),
+                ThreadSetting::Range { max, .. } => format!("up to {max} threads"),
             };
             properties.order = properties.order.lost_unless(
                 format!("set threads = 1 on stage {:?}", self.stage),

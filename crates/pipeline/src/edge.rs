@@ -4,6 +4,7 @@
 //! producers, those that ended well, and what was sent and received. One thing must stay true: a receiver is told
 //! that its input has *ended* only when every producer is on the ledger as ended well.
 
+use std::any::Any;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ impl Ledger {
         }
     }
 
-    /// Enters one more producer. All are entered before any thread starts.
+    /// Enters one more producer: before any thread starts, or while another one stands there that has not ended.
     pub(crate) fn add_producer(&self) {
         self.producers.fetch_add(1, Ordering::AcqRel);
     }
@@ -89,7 +90,7 @@ impl Ledger {
         self.satisfied.load(Ordering::Acquire)
     }
 
-    fn all_ended(&self) -> bool {
+    pub(crate) fn all_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire) == self.producers.load(Ordering::Acquire)
     }
 
@@ -106,7 +107,6 @@ impl Ledger {
     }
 
     /// The bytes of all messages that are queued or about to be.
-    #[cfg(all(test, shuttle))]
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queued_bytes.load(Ordering::SeqCst)
     }
@@ -155,20 +155,49 @@ struct Parcel<T> {
     message: T,
 }
 
-/// Both ends of a channel before they are handed out.
+/// The ends of a channel before they are handed out: both, or one of them.
 pub(crate) struct Edge<T> {
     ledger: Arc<Ledger>,
-    sender: channel::Sender<Parcel<T>>,
-    receiver: channel::Receiver<Parcel<T>>,
+    sender: Option<channel::Sender<Parcel<T>>>,
+    receiver: Option<channel::Receiver<Parcel<T>>>,
 }
+
+/// An edge whatever its message type.
+///
+/// Who keeps one for later keeps the half that is wanted: as long as anybody holds the other, no channel closes.
+pub(crate) trait AnyEdge: Any + Send + Sync {
+    fn sending_half(&self) -> Box<dyn AnyEdge>;
+    fn receiving_half(&self) -> Box<dyn AnyEdge>;
+}
+
+impl<T: Message> AnyEdge for Edge<T> {
+    fn sending_half(&self) -> Box<dyn AnyEdge> {
+        Box::new(Edge {
+            ledger: Arc::clone(&self.ledger),
+            sender: self.sender.clone(),
+            receiver: None,
+        })
+    }
+
+    fn receiving_half(&self) -> Box<dyn AnyEdge> {
+        Box::new(Edge {
+            ledger: Arc::clone(&self.ledger),
+            sender: None,
+            receiver: self.receiver.clone(),
+        })
+    }
+}
+
+/// An input port gets the receiving ends of an edge and an output port the sending ones, by their types.
+const OTHER_HALF: &str = "each end is taken from the half that has it";
 
 impl<T: Message> Edge<T> {
     pub(crate) fn new(capacity: Capacity) -> Edge<T> {
         let (sender, receiver) = channel::bounded(capacity.messages);
         Edge {
             ledger: Arc::new(Ledger::new(capacity)),
-            sender,
-            receiver,
+            sender: Some(sender),
+            receiver: Some(receiver),
         }
     }
 
@@ -179,7 +208,7 @@ impl<T: Message> Edge<T> {
     pub(crate) fn sender(&self, health: &Arc<Health>) -> EdgeSender<T> {
         EdgeSender {
             ledger: Arc::clone(&self.ledger),
-            channel: self.sender.clone(),
+            channel: self.sender.clone().expect(OTHER_HALF),
             health: Arc::clone(health),
         }
     }
@@ -187,7 +216,7 @@ impl<T: Message> Edge<T> {
     pub(crate) fn receiver(&self, health: &Arc<Health>) -> EdgeReceiver<T> {
         EdgeReceiver {
             ledger: Arc::clone(&self.ledger),
-            channel: self.receiver.clone(),
+            channel: self.receiver.clone().expect(OTHER_HALF),
             health: Arc::clone(health),
         }
     }
@@ -197,7 +226,8 @@ impl<T: Message> Edge<T> {
 impl<T: Message> Edge<T> {
     /// The bytes of what is in the channel, and those that are taken on the ledger at the same moment.
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        self.receiver.look(|parcels| {
+        let receiver = self.receiver.as_ref().expect(OTHER_HALF);
+        receiver.look(|parcels| {
             let queued = parcels.iter().map(|parcel| parcel.weight).sum();
             (queued, self.ledger.queued_bytes())
         })

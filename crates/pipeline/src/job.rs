@@ -9,6 +9,7 @@ use crate::config::{
 };
 use crate::edge::Capacity;
 use crate::graph::{Graph, GraphStage, Node};
+use crate::registry::Entry;
 use crate::run::Run;
 use crate::{ByteSize, CancelHandle, Registry, RunReport, Threading};
 
@@ -212,22 +213,7 @@ fn node(
     };
     let misspelt_inputs = stage.inputs.is_empty()
         && entry.is_some_and(|entry| (entry.misspells_inputs)(&stage.options));
-    let threads = match (entry.map(|entry| entry.threading), stage.threads) {
-        // What pays for a stage of one thread is one.
-        (Some(Threading::Single), Some((ThreadSetting::Count(count), location))) if count != 1 => {
-            let kind = stage.kind.as_deref().unwrap_or_default();
-            problems.push(
-                Problem::error(
-                    location,
-                    format!("a stage of type {kind} runs on one thread"),
-                )
-                .help("take `threads` out"),
-            );
-            ThreadSetting::Count(1)
-        }
-        (Some(Threading::Single), _) => ThreadSetting::Count(1),
-        (_, setting) => setting.map_or(ThreadSetting::Auto, |(setting, _)| setting),
-    };
+    let threads = threads(stage.kind.as_deref(), entry, stage.threads, problems);
     Node {
         name: stage.name,
         location: stage.location,
@@ -251,5 +237,33 @@ fn node(
             .unwrap_or(usize::MAX),
         },
         accept: stage.accept.map(|(codes, _)| codes).unwrap_or_default(),
+    }
+}
+
+/// The threads of a stage, unless its kind cannot have so many.
+fn threads(
+    kind: Option<&str>,
+    entry: Option<&Entry>,
+    setting: Option<(ThreadSetting, Location)>,
+    problems: &mut Problems,
+) -> ThreadSetting {
+    let kind = kind.unwrap_or_default();
+    match (entry.map(|entry| entry.threading), setting) {
+        // What pays for a stage of one thread is one.
+        (Some(Threading::Single), Some((setting, location))) => {
+            if !matches!(setting.count(), Some(1)) && setting != ThreadSetting::Auto {
+                let message = format!("a stage of type {kind} runs on one thread");
+                problems.push(Problem::error(location, message).help("take `threads` out"));
+            }
+            ThreadSetting::Count(1)
+        }
+        (Some(Threading::Single), None) => ThreadSetting::Count(1),
+        (Some(Threading::Parallel), Some((ThreadSetting::Range { max, .. }, location))) => {
+            let message = format!("a stage of type {kind} does not vary its number of threads");
+            let help = format!("write a number, such as threads = {max}, or \"auto\"");
+            problems.push(Problem::error(location, message).help(help));
+            ThreadSetting::Count(max)
+        }
+        (_, setting) => setting.map_or(ThreadSetting::Auto, |(setting, _)| setting),
     }
 }

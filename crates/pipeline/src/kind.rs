@@ -6,7 +6,6 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::config::ThreadSetting;
 use crate::{Declare, Opening, StageError};
 
 /// Whether a kind can run on several threads.
@@ -17,16 +16,9 @@ pub enum Threading {
     /// On as many as the job says; on as many as pay where it says nothing. Several threads give up
     /// the order.
     Parallel,
-}
-
-impl ThreadSetting {
-    /// The number of threads, where `auto` means one for each core that the process may use.
-    pub fn resolve(self) -> usize {
-        match self {
-            ThreadSetting::Auto => std::thread::available_parallelism().map_or(1, usize::from),
-            ThreadSetting::Count(count) => count,
-        }
-    }
+    /// As [`Parallel`](Threading::Parallel), and it can vary their number while it runs, so that a job may give it bounds
+    /// ([`ThreadSetting::Range`](crate::ThreadSetting::Range)).
+    Adaptive,
 }
 
 /// A kind of stage, registered by value under a name.

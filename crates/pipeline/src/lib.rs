@@ -23,6 +23,7 @@ mod crew;
 mod declare;
 mod diagram;
 mod edge;
+mod endpoints;
 mod error;
 mod error_record;
 mod fault;
@@ -39,6 +40,7 @@ mod port;
 mod quantity;
 mod registry;
 mod report;
+mod reserve;
 mod results;
 mod run;
 #[cfg(test)]
@@ -65,6 +67,7 @@ pub use config::{
     read_limited,
 };
 pub use declare::{DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ERRORS_OUTPUT, InputPort, OutputPort};
+pub use endpoints::Endpoints;
 pub use error::{StageError, Stop};
 pub use error_record::{ErrorCount, ErrorRecord, Errors, Scope, Unread, UnreadList};
 pub use fault::{Fault, FaultKind};
@@ -74,7 +77,7 @@ pub use limit::Limit;
 pub use message::Message;
 pub use meter::Counter;
 pub use monitor::Monitor;
-pub use opening::{Context, Endpoints, Opening};
+pub use opening::{Context, Opening};
 pub use outcome::{Outcome, PublishOrder, Publisher, StageErrors, Verdict};
 pub use port::{Inlet, Outlet, Received};
 pub use quantity::{ByteSize, ParseQuantityError, Period};

@@ -8,6 +8,9 @@ use crate::report::{EdgeReport, StageReport};
 /// Below this part of the run, no stage is called busy.
 const BUSY: f64 = 0.25;
 
+/// Where fewer than this part of a stage's threads were at hand on average, that is worth telling.
+const MOSTLY: f64 = 0.9;
+
 /// The stage that limits a run: with it faster, the run would be faster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
@@ -17,7 +20,8 @@ pub struct Limit {
     pub explanation: String,
 }
 
-/// The stage whose threads were busy for the largest part of the run. Its neighbours are the witnesses: those before it
+/// The stage whose threads were busy for the largest part of the run, but for the time that they were parked or had not
+/// been started: there were as many as paid. Its neighbours are the witnesses: those before it
 /// wait to hand over, those after it wait for input.
 pub(crate) fn find(stages: &[StageReport], edges: &[EdgeReport]) -> Option<Limit> {
     let limit = stages
@@ -53,6 +57,10 @@ pub(crate) fn find(stages: &[StageReport], edges: &[EdgeReport]) -> Option<Limit
     }
     let threads = match limit.threads {
         1 => "its thread was".to_owned(),
+        threads if limit.threads_mean < threads as f64 * MOSTLY => format!(
+            "its threads, {:.1} of {threads} on average, were",
+            limit.threads_mean
+        ),
         threads => format!("its {threads} threads were"),
     };
     let mut explanation = format!(

@@ -3,9 +3,10 @@
 //!
 //! * *service*: a worker has a message (a source: owes one) and works on it, or on what it gathered from several;
 //! * *wait*: it has none and its input is empty;
-//! * *blocked*: it has a result and the next queue is full.
+//! * *blocked*: it has a result and the next queue is full;
+//! * *parked*: its stage has more threads than pay at the moment, and lets it sleep.
 //!
-//! One thing must stay true: the three never overlap, so for each worker they add up to its wall time. The clock is
+//! One thing must stay true: the four never overlap, so for each worker they add up to its wall time. The clock is
 //! read once a message, and twice more only when a queue was empty or full. The histograms hold one interval a message:
 //! service and wait one for each received (a source's service: for each sent), blocked one for each sent.
 
@@ -86,6 +87,7 @@ pub(crate) struct StageMeter {
     shards: Vec<Mutex<Measures>>,
     /// Signs of life of its workers.
     beats: AtomicU64,
+    presence: Mutex<Presence>,
     counters: Mutex<BTreeMap<&'static str, Counter>>,
     facts: Mutex<BTreeMap<&'static str, serde_json::Value>>,
     result: Mutex<Option<serde_json::Value>>,
@@ -98,6 +100,7 @@ impl StageMeter {
                 .map(|_| Mutex::new(Measures::new()))
                 .collect(),
             beats: AtomicU64::new(0),
+            presence: Mutex::default(),
             counters: Mutex::new(BTreeMap::new()),
             facts: Mutex::new(BTreeMap::new()),
             result: Mutex::new(None),
@@ -117,6 +120,16 @@ impl StageMeter {
             total.items_out += shard.items_out;
         }
         total
+    }
+
+    /// So many threads of the stage have begun, at that moment.
+    pub(crate) fn joined(&self, threads: usize, at: Instant) {
+        lock(&self.presence).change(at, |presence| presence.started += threads);
+    }
+
+    /// The time of its threads until that moment.
+    pub(crate) fn thread_time(&self, until: Instant) -> ThreadTime {
+        lock(&self.presence).until(until)
     }
 
     /// Some worker of the stage is alive.
@@ -177,6 +190,64 @@ impl Counter {
     }
 }
 
+/// How many threads a stage has, and has had.
+#[derive(Default)]
+struct Presence {
+    /// When the numbers last changed.
+    since: Option<Instant>,
+    started: usize,
+    /// Of those that were started.
+    parked: usize,
+    /// Until then.
+    time: ThreadTime,
+}
+
+/// The time of all threads of a stage together. A thread that is done counts on: had it more to do, it could.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ThreadTime {
+    /// In which they could work.
+    pub(crate) at_hand: Duration,
+    /// In which they were parked.
+    pub(crate) parked: Duration,
+}
+
+impl Presence {
+    fn until(&self, at: Instant) -> ThreadTime {
+        let since = self.since.unwrap_or(at);
+        let length = at.saturating_duration_since(since);
+        let times =
+            |threads: usize| length.saturating_mul(u32::try_from(threads).unwrap_or(u32::MAX));
+        ThreadTime {
+            at_hand: self.time.at_hand + times(self.started.saturating_sub(self.parked)),
+            parked: self.time.parked + times(self.parked),
+        }
+    }
+
+    fn change(&mut self, at: Instant, change: impl FnOnce(&mut Presence)) {
+        self.time = self.until(at);
+        self.since = self.since.max(Some(at));
+        change(self);
+    }
+}
+
+/// A thread that is parked, until this is dropped.
+struct Parked<'m> {
+    meter: &'m WorkerMeter,
+    since: Instant,
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        let WorkerMeter { stage, .. } = self.meter;
+        let now = Instant::now();
+        lock(&stage.presence).change(now, |presence| presence.parked -= 1);
+        // What it was doing before goes on.
+        lock(&self.meter.clock).apart += now.duration_since(self.since);
+        self.meter.parked.store(false, Ordering::Relaxed);
+        stage.beat();
+    }
+}
+
 /// The clock of one worker thread. Its ports share it; nobody else does.
 pub(crate) struct WorkerMeter {
     stage: Arc<StageMeter>,
@@ -184,14 +255,16 @@ pub(crate) struct WorkerMeter {
     has_input: bool,
     /// It waits for room in a queue at this moment.
     blocked: AtomicBool,
+    /// It sleeps at this moment since there are more threads than pay.
+    parked: AtomicBool,
     clock: Mutex<Clock>,
 }
 
 struct Clock {
     /// When the interval under way began.
     mark: Instant,
-    /// What of it was spent blocked.
-    blocked: Duration,
+    /// What of it was spent blocked or parked.
+    apart: Duration,
     doing: Doing,
 }
 
@@ -216,9 +289,10 @@ impl WorkerMeter {
             shard: worker % MAX_SHARDS,
             has_input,
             blocked: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
             clock: Mutex::new(Clock {
                 mark: Instant::now(),
-                blocked: Duration::ZERO,
+                apart: Duration::ZERO,
                 doing: Doing::Absent,
             }),
         }
@@ -238,6 +312,15 @@ impl WorkerMeter {
         (result, since.elapsed())
     }
 
+    /// Runs `rest`, in which the worker sleeps since its stage has more threads than pay.
+    pub(crate) fn while_parked<R>(&self, rest: impl FnOnce() -> R) -> R {
+        let since = Instant::now();
+        lock(&self.stage.presence).change(since, |presence| presence.parked += 1);
+        self.parked.store(true, Ordering::Relaxed);
+        let _parked = Parked { meter: self, since };
+        rest()
+    }
+
     /// Whether the worker waits for room in a queue.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
@@ -246,7 +329,8 @@ impl WorkerMeter {
     /// Whether the worker waits for nothing that other workers do.
     pub(crate) fn is_at_work(&self) -> bool {
         let doing = lock(&self.clock).doing;
-        !self.is_blocked() && matches!(doing, Doing::Serving | Doing::OwnWork)
+        let rests = self.is_blocked() || self.parked.load(Ordering::Relaxed);
+        !rests && matches!(doing, Doing::Serving | Doing::OwnWork)
     }
 
     /// The thread starts: what came before was not its time.
@@ -308,7 +392,7 @@ impl WorkerMeter {
     /// A message of so many items went out after `blocked`.
     pub(crate) fn handed_over(&self, items: u64, blocked: Duration) {
         if !blocked.is_zero() {
-            lock(&self.clock).blocked += blocked;
+            lock(&self.clock).apart += blocked;
         }
         let mut measures = self.measures();
         measures.blocked.record(blocked);
@@ -319,7 +403,7 @@ impl WorkerMeter {
     /// The worker was blocked, and no message of the data went out.
     pub(crate) fn was_blocked(&self, blocked: Duration) {
         if !blocked.is_zero() {
-            lock(&self.clock).blocked += blocked;
+            lock(&self.clock).apart += blocked;
             self.measures().blocked.total += blocked;
         }
     }
@@ -351,12 +435,13 @@ impl Measures {
 }
 
 impl Clock {
-    /// Ends the interval under way, starts the next, and returns the length of the first without what was blocked.
+    /// Ends the interval under way, starts the next, and returns the length of the first without what it was blocked
+    /// or parked.
     fn turn(&mut self) -> Duration {
         let now = Instant::now();
-        let length = now.duration_since(self.mark).saturating_sub(self.blocked);
+        let length = now.duration_since(self.mark).saturating_sub(self.apart);
         self.mark = now;
-        self.blocked = Duration::ZERO;
+        self.apart = Duration::ZERO;
         length
     }
 }
@@ -364,4 +449,29 @@ impl Clock {
 /// Figures stay usable after a panic elsewhere: each lock guards plain numbers that are whole between statements.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[cfg(not(shuttle))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_threads_begins_with_each_and_leaves_out_what_they_are_parked() {
+        let seconds = Duration::from_secs;
+        let began = Instant::now();
+        let mut presence = Presence::default();
+        presence.change(began, |presence| presence.started += 1);
+        presence.change(began + seconds(10), |presence| presence.started += 3);
+        presence.change(began + seconds(12), |presence| presence.parked += 2);
+        presence.change(began + seconds(15), |presence| presence.parked -= 1);
+        let time = presence.until(began + seconds(20));
+        assert_eq!(time.at_hand, seconds(10 + 2 * 4 + 3 * 2 + 5 * 3));
+        assert_eq!(time.parked, seconds(3 * 2 + 5));
+        // Two threads saw the clock in one order and came here in the other.
+        presence.change(began + seconds(11), |presence| presence.parked -= 1);
+        let time = presence.until(began + seconds(16));
+        assert_eq!(time.at_hand, seconds(10 + 2 * 4 + 3 * 2 + 4));
+        assert_eq!(time.parked, seconds(3 * 2));
+    }
 }

@@ -1,5 +1,6 @@
 //! Seeing a run from outside, while it goes on and after.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,8 @@ pub(crate) struct Monitored {
 pub(crate) struct MonitoredStage {
     pub(crate) name: String,
     pub(crate) spec: StageSpec,
-    pub(crate) threads: usize,
+    /// How many were started, those that replaced others left out.
+    pub(crate) threads: AtomicUsize,
     pub(crate) meter: Arc<StageMeter>,
     pub(crate) tally: Arc<ErrorTally>,
 }
@@ -72,8 +74,9 @@ impl Monitor {
                 StageReport::new(
                     &stage.name,
                     &stage.spec,
-                    stage.threads,
+                    stage.threads.load(Ordering::Relaxed),
                     elapsed,
+                    stage.meter.thread_time(self.inner.began + elapsed),
                     &stage.meter,
                     stage.tally.counts(),
                 )

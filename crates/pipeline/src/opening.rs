@@ -11,20 +11,17 @@ use std::time::{Duration, Instant};
 use crossbeam::channel;
 
 use crate::config::ThreadSetting;
-use crate::declare::{Declaration, InputPort, OutputPort};
-use crate::edge::{Edge, EdgeSender, Ledger, SLICE};
-use crate::error_record::ErrorTally;
+use crate::declare::Declaration;
+use crate::edge::SLICE;
+use crate::endpoints::{Endpoints, StagePorts, WiredEdge};
 use crate::fault::Health;
-use crate::meter::{Counter, StageMeter, WorkerMeter};
-use crate::port::{Fan, InletProgress, Witness};
+use crate::meter::{Counter, StageMeter};
+use crate::reserve::{Make, Reserve};
 use crate::stall::{Stalled, Stalls};
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::watch::{Watch, Watched};
-use crate::worker::{Post, Worker};
-use crate::{
-    Actor, ErrorRecord, Errors, Inlet, Message, Outlet, PublishOrder, Publisher, StageError, Stop,
-    Upstream,
-};
+use crate::watch::Watched;
+use crate::worker::Worker;
+use crate::{Actor, PublishOrder, Publisher, StageError, Stop, Upstream};
 
 /// Things that the stages of one run share without knowing each other, one of each type.
 #[derive(Default)]
@@ -50,19 +47,6 @@ impl Resources {
     }
 }
 
-/// One edge as the graph holds it before its type is known again.
-pub(crate) struct WiredEdge {
-    pub(crate) any: Box<dyn Any + Send>,
-    pub(crate) ledger: Arc<Ledger>,
-}
-
-/// The edges of one stage: one into each input port, some out of each output port.
-pub(crate) struct Wiring<'a> {
-    pub(crate) inputs: Vec<&'a WiredEdge>,
-    pub(crate) outputs: Vec<Vec<&'a WiredEdge>>,
-    pub(crate) errors: Vec<&'a WiredEdge>,
-}
-
 /// What a run knows while it lasts, for stages that need more than their ports. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -71,6 +55,8 @@ pub struct Context {
     pub(crate) meter: Arc<StageMeter>,
     /// The stage has heard that the run is stopping: it cannot claim any more to have done everything.
     pub(crate) told: Arc<AtomicBool>,
+    /// The workers of the stage that have not started yet.
+    pub(crate) reserve: Arc<Reserve>,
     /// The stages before this one, by input port.
     pub(crate) upstream: Arc<BTreeMap<&'static str, Vec<Upstream>>>,
 }
@@ -101,6 +87,13 @@ impl Context {
             true => Err(StageError::Stopped(Stop::Cancelled)),
             false => Ok(()),
         }
+    }
+
+    /// Starts one more of the workers that the stage has [in reserve](Opening::watched_in_reserve). Says whether it did:
+    /// none may be left, or the system may have no thread to spare, in which case the worker stays in reserve. Cheap where
+    /// there is no reserve, and can be called from any thread of the stage.
+    pub fn call_up(&self) -> bool {
+        self.reserve.call_up()
     }
 
     /// Whether calls hang that have used up the time that the job allows ([`PipelineSettings::stall_timeout`]): then a
@@ -159,21 +152,20 @@ pub(crate) struct Patience<'a> {
 
 /// What [`Kind::open`](crate::Kind::open) works with.
 pub struct Opening<'a> {
-    pub(crate) context: Context,
+    pub(crate) ports: StagePorts,
     pub(crate) threads: ThreadSetting,
     pub(crate) keep_partial: bool,
     pub(crate) resources: &'a Resources,
     pub(crate) patience: Patience<'a>,
-    pub(crate) wiring: Wiring<'a>,
-    pub(crate) tally: Arc<ErrorTally>,
     pub(crate) workers: Vec<Worker>,
+    pub(crate) reserve: Vec<Make>,
     pub(crate) publishers: Vec<(PublishOrder, Box<dyn Publisher>)>,
 }
 
 impl Opening<'_> {
     /// What the stage knows of the run. Clone it to keep it.
     pub fn context(&self) -> &Context {
-        &self.context
+        &self.ports.context
     }
 
     /// How many threads the job asks for.
@@ -226,7 +218,7 @@ impl Opening<'_> {
             let _ = done.send(result);
         };
         thread::Builder::new()
-            .name(self.context.stage.to_string())
+            .name(self.ports.context.stage.to_string())
             .spawn(call)
             .map_err(|error| StageError::failed(format!("cannot start a thread: {error}")))?;
         // Counted in slices, so that a process that was stopped has not waited.
@@ -237,13 +229,13 @@ impl Opening<'_> {
                 Ok(Err(panic)) => resume_unwind(panic),
                 Err(_) => waited += SLICE,
             }
-            self.context.checkpoint()?;
+            self.ports.context.checkpoint()?;
         }
         patience
             .left
             .set(patience.left.get().saturating_sub(waited));
         let stalled = Stalled {
-            stage: &self.context.stage,
+            stage: &self.ports.context.stage,
             operation,
             subject,
             given_up: true,
@@ -263,7 +255,9 @@ impl Opening<'_> {
         &mut self,
         make: impl FnOnce(&mut Endpoints<'_>) -> Result<A, StageError>,
     ) -> Result<(), StageError> {
-        let (actor, post) = self.post(make)?;
+        let (actor, post) = self.ports.equip(self.workers.len(), make)?;
+        // Only now: a worker that could not be made is not waited for.
+        post.leases.iter().for_each(|ledger| ledger.add_producer());
         self.workers.push(Worker {
             actor: Box::new(actor),
             post,
@@ -281,60 +275,28 @@ impl Opening<'_> {
         &mut self,
         make: impl FnOnce(&mut Endpoints<'_>) -> Result<W, StageError>,
     ) -> Result<(), StageError> {
-        let (worker, post) = self.post(make)?;
-        let replaced = Arc::default();
-        let watch = Watch::new(Box::new(worker), &replaced);
-        self.workers.push(Worker {
-            post,
-            slot: Some(watch.slot()),
-            actor: Box::new(watch),
-            replaced,
-        });
+        let (worker, post) = self.ports.equip(self.workers.len(), make)?;
+        post.leases.iter().for_each(|ledger| ledger.add_producer());
+        self.workers.push(Worker::watched(worker, post));
         Ok(())
     }
 
-    /// Makes a worker, and its place in the run.
-    fn post<W>(
-        &self,
-        make: impl FnOnce(&mut Endpoints<'_>) -> Result<W, StageError>,
-    ) -> Result<(W, Post), StageError> {
-        let meter = Arc::new(WorkerMeter::new(
-            &self.context.meter,
-            self.workers.len(),
-            !self.wiring.inputs.is_empty(),
-        ));
-        let witness = Arc::new(Witness::default());
-        let (errors, error_leases) =
-            senders::<ErrorRecord>(&self.wiring.errors, &self.context.health);
-        let errors = Arc::new(Errors::new(
-            &self.tally,
-            Fan::new(errors, &meter, &witness, false),
-        ));
-        let mut endpoints = Endpoints {
-            wiring: &self.wiring,
-            health: &self.context.health,
-            meter: &meter,
-            witness: &witness,
-            errors,
-            inlets: Vec::new(),
-            leases: Vec::new(),
-        };
-        let worker = make(&mut endpoints)?;
-        let Endpoints {
-            inlets, mut leases, ..
-        } = endpoints;
-        witness.set_data(leases.clone());
-        leases.extend(error_leases);
-        // Only now: a worker that could not be made is not waited for.
-        leases.iter().for_each(|ledger| ledger.add_producer());
-        let post = Post {
-            meter,
-            witness,
-            told: Arc::clone(&self.context.told),
-            inlets,
-            leases,
-        };
-        Ok((worker, post))
+    /// As [`watched`](Opening::watched), for a worker that waits to be [called up](Context::call_up): until then it has no
+    /// thread and is not even made.
+    ///
+    /// `make` may never be called, so no work may depend on it: what is to be done must lie where any worker of the stage
+    /// finds it. It runs on the thread of whoever calls the worker up; if it fails or panics, the run does. Nobody is
+    /// called up any more once a worker of the stage has ended or the run is stopping.
+    pub fn watched_in_reserve<W: Watched>(
+        &mut self,
+        make: impl FnOnce(&mut Endpoints<'_>) -> Result<W, StageError> + Send + 'static,
+    ) {
+        self.reserve.push(Box::new(move |ports, number| {
+            let (worker, mut post) = ports.equip(number, make)?;
+            // The reserve has entered it on all that its stage can send on: it did not know what it would take.
+            post.leases = ports.outgoing();
+            Ok(Worker::watched(worker, post))
+        }));
     }
 
     /// Registers something that acts on the verdict when the run is over.
@@ -348,81 +310,21 @@ impl Opening<'_> {
         if self.workers.is_empty() {
             return Some("it was opened without any worker".to_owned());
         }
-        let reads = |edge: &&WiredEdge| {
+        let reads = |edge: &WiredEdge| {
             let mut inlets = self.workers.iter().flat_map(|worker| &worker.post.inlets);
             inlets.any(|(ledger, _)| Arc::ptr_eq(ledger, &edge.ledger))
         };
-        let feeds = |edge: &&WiredEdge| {
+        let feeds = |edge: &Arc<WiredEdge>| {
             let mut leases = self.workers.iter().flat_map(|worker| &worker.post.leases);
             leases.any(|ledger| Arc::ptr_eq(ledger, &edge.ledger))
         };
-        let inputs = declaration.inputs.iter().zip(&self.wiring.inputs);
+        let inputs = declaration.inputs.iter().zip(&self.ports.wiring.inputs);
         let unread = inputs.filter(|(_, edge)| !reads(edge));
-        let outputs = declaration.outputs.iter().zip(&self.wiring.outputs);
+        let outputs = declaration.outputs.iter().zip(&self.ports.wiring.outputs);
         let unfed = outputs.filter(|(_, edges)| !edges.iter().all(&feeds));
         let mut idle = (unread.map(|(input, _)| ("input", input.name)))
             .chain(unfed.map(|(output, _)| ("output", output.name)));
         let (what, name) = idle.next()?;
         Some(format!("no worker of it took its {what} {name:?}"))
     }
-}
-
-/// The ports of one worker.
-pub struct Endpoints<'a> {
-    wiring: &'a Wiring<'a>,
-    health: &'a Arc<Health>,
-    meter: &'a Arc<WorkerMeter>,
-    witness: &'a Arc<Witness>,
-    errors: Arc<Errors>,
-    inlets: Vec<(Arc<Ledger>, Arc<InletProgress>)>,
-    leases: Vec<Arc<Ledger>>,
-}
-
-impl Endpoints<'_> {
-    /// The receiving end of a port. The workers of a stage share what comes in.
-    pub fn input<T: Message>(&mut self, port: &InputPort<T>) -> Inlet<T> {
-        let edge = self.wiring.inputs[port.index];
-        let typed = typed_edge::<T>(edge);
-        let progress = Arc::new(InletProgress::default());
-        self.inlets
-            .push((Arc::clone(&edge.ledger), Arc::clone(&progress)));
-        Inlet::new(
-            typed.receiver(self.health),
-            self.meter,
-            self.witness,
-            &progress,
-        )
-    }
-
-    /// The sending end of a port.
-    pub fn output<T: Message>(&mut self, port: &OutputPort<T>) -> Outlet<T> {
-        let (consumers, leases) = senders(&self.wiring.outputs[port.index], self.health);
-        self.leases.extend(leases);
-        Outlet::new(
-            Fan::new(consumers, self.meter, self.witness, true),
-            &self.errors,
-        )
-    }
-
-    /// Where the worker reports items that it could not handle.
-    pub fn errors(&self) -> Arc<Errors> {
-        Arc::clone(&self.errors)
-    }
-}
-
-/// The sending ends of some edges, and the ledgers on which their holder is to stand as a producer.
-fn senders<T: Message>(
-    edges: &[&WiredEdge],
-    health: &Arc<Health>,
-) -> (Vec<EdgeSender<T>>, Vec<Arc<Ledger>>) {
-    let ends = edges
-        .iter()
-        .map(|edge| (typed_edge(edge).sender(health), Arc::clone(&edge.ledger)));
-    ends.unzip()
-}
-
-fn typed_edge<T: Message>(edge: &WiredEdge) -> &Edge<T> {
-    edge.any
-        .downcast_ref()
-        .expect("the graph joined only ports of one type")
 }

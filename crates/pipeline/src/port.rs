@@ -168,6 +168,11 @@ impl<T: Message> Inlet<T> {
         }
     }
 
+    /// Whether there is more in the queue, or about to be: then one more worker would have something to do.
+    pub fn has_more(&self) -> bool {
+        self.receiver.ledger().queued_bytes() > 0
+    }
+
     /// Tells the producers that this stage wants no more of this input. What is still queued is dropped, and all workers
     /// of the stage find the input ended.
     pub fn enough(&mut self) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::edge::LedgerFigures;
 use crate::fault::Fault;
 use crate::limit::{self, Limit};
-use crate::meter::{Intervals, StageMeter};
+use crate::meter::{Intervals, StageMeter, ThreadTime};
 use crate::stage_spec::StageSpec;
 use crate::{ErrorCount, Outcome, Stall, Verdict};
 
@@ -97,8 +97,11 @@ pub struct StageReport {
     /// What it stated about this run, such as the roots that it read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub facts: BTreeMap<String, serde_json::Value>,
-    /// How many threads it had.
+    /// How many threads it had: those that were started.
     pub threads: usize,
+    /// How many of them were at hand on average over the run: started, and not parked; 0 in reports older than this field.
+    #[serde(default)]
+    pub threads_mean: f64,
     /// Messages received.
     pub messages_in: u64,
     /// Messages sent; a message to several consumers counts once.
@@ -113,12 +116,17 @@ pub struct StageReport {
     pub wait: Latency,
     /// With a result, the next queue being full.
     pub blocked: Latency,
-    /// What part of the run its threads spent in service, 0 to 1.
+    /// What part of the time that its threads were at hand they spent in service, 0 to 1. A thread is at hand from its
+    /// start to the end of the run, but for the time that it is parked.
     pub busy_share: f64,
     /// What part they spent waiting for input, 0 to 1.
     pub waited_share: f64,
     /// What part they spent waiting to hand over, 0 to 1.
     pub blocked_share: f64,
+    /// What part of the time since they were started its threads were parked, because there were more of them than paid,
+    /// 0 to 1.
+    #[serde(default)]
+    pub parked_share: f64,
     /// Items that could not be handled.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub errors: Vec<ErrorCount>,
@@ -235,15 +243,16 @@ impl StageReport {
         spec: &StageSpec,
         threads: usize,
         elapsed: Duration,
+        time: ThreadTime,
         meter: &StageMeter,
         errors: Vec<ErrorCount>,
     ) -> StageReport {
         let measures = meter.total();
-        let available = elapsed.as_secs_f64() * threads as f64;
-        let share = |intervals: &Intervals| match available > 0.0 {
-            true => (intervals.total.as_secs_f64() / available).min(1.0),
-            false => 0.0,
+        let part = |part: Duration, whole: Duration| match whole.is_zero() {
+            false => (part.as_secs_f64() / whole.as_secs_f64()).min(1.0),
+            true => 0.0,
         };
+        let share = |intervals: &Intervals| part(intervals.total, time.at_hand);
         StageReport {
             name: name.to_owned(),
             kind: spec.kind.clone(),
@@ -252,6 +261,10 @@ impl StageReport {
             options: spec.options.clone(),
             facts: meter.facts(),
             threads,
+            threads_mean: match elapsed.is_zero() {
+                false => time.at_hand.as_secs_f64() / elapsed.as_secs_f64(),
+                true => threads as f64,
+            },
             messages_in: measures.messages_in,
             messages_out: measures.messages_out,
             items_in: measures.items_in,
@@ -259,6 +272,7 @@ impl StageReport {
             busy_share: share(&measures.service),
             waited_share: share(&measures.wait),
             blocked_share: share(&measures.blocked),
+            parked_share: part(time.parked, time.at_hand + time.parked),
             service: Latency::of(&measures.service),
             wait: Latency::of(&measures.wait),
             blocked: Latency::of(&measures.blocked),

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{self, Receiver, Sender};
 
-use crate::crew::{Crew, PostId};
+use crate::crew::{Crew, News, PostId, StageCrew};
 use crate::error_record::ErrorCount;
 use crate::fault::{Fault, FaultKind, Health};
 use crate::monitor::{Monitor, Monitored};
 use crate::opening::Patience;
 use crate::outcome::StageErrors;
 use crate::report::RunReport;
+use crate::reserve::Reserve;
 use crate::stall::{Stalled, Stalls};
 use crate::watchdog::Watchdog;
 use crate::wiring::{open, wire};
@@ -39,7 +40,8 @@ pub struct Run {
     crew: Arc<Crew>,
     /// The posts whose end was not heard of yet.
     posts: BTreeSet<PostId>,
-    endings: Receiver<(PostId, Ending)>,
+    news: Receiver<News>,
+    reserves: Vec<Arc<Reserve>>,
     /// Ends when the sender goes.
     watchdog: Option<(Sender<()>, JoinHandle<()>)>,
     /// Set if the run was stopped because its time was up.
@@ -81,15 +83,16 @@ impl Run {
             stages: opened.stages,
             edges: monitored_edges,
         });
-        let (ended, endings) = channel::unbounded();
+        let (tell, news) = channel::unbounded();
         let mut run = Run {
-            crew: Arc::new(Crew::new(&monitored, ended)),
+            crew: Arc::new(Crew::new(&monitored, tell)),
             monitor: Monitor { inner: monitored },
             job: job.name,
             run_id: run_id(started),
             started,
             posts: BTreeSet::new(),
-            endings,
+            news,
+            reserves: Vec::new(),
             watchdog: None,
             timed_out: Arc::default(),
             stop_timeout: job.settings.stop_timeout.duration(),
@@ -98,11 +101,16 @@ impl Run {
             publishers: opened.publishers,
         };
         let mut watchdog = Watchdog::new(&run.monitor.inner, &run.crew, &job.settings);
-        for (number, (stage, worker)) in opened.workers.into_iter().enumerate() {
-            let post = PostId {
-                stage,
-                worker: number,
-            };
+        for (stage, reserve) in opened.reserves {
+            let crew = Arc::clone(&run.crew);
+            reserve.open(Arc::new(StageCrew { crew, stage }));
+            run.reserves.push(reserve);
+        }
+        if run.abandoned {
+            run.close_reserves();
+        }
+        for (stage, worker) in opened.workers {
+            let post = run.crew.post(stage);
             if run.abandoned {
                 run.crew.discard(post, worker);
                 continue;
@@ -208,9 +216,13 @@ impl Run {
         while !self.posts.is_empty() {
             if health.stopping() && deadline.is_none() {
                 deadline = Instant::now().checked_add(self.stop_timeout);
+                self.close_reserves();
             }
-            match self.endings.recv_timeout(LISTEN) {
-                Ok((post, ending)) => {
+            match self.news.recv_timeout(LISTEN) {
+                Ok(News::CalledUp(post)) => {
+                    self.posts.insert(post);
+                }
+                Ok(News::Ended(post, ending)) => {
                     self.posts.remove(&post);
                     if ending == Ending::Cut {
                         cut = Some(cut.map_or(post.stage, |stage| stage.min(post.stage)));
@@ -221,6 +233,11 @@ impl Run {
             }
         }
         cut
+    }
+
+    /// From now on no more posts are heard of than are on their way.
+    fn close_reserves(&self) {
+        self.reserves.iter().for_each(|reserve| reserve.close());
     }
 
     /// Names the threads that the run ends without.

@@ -22,6 +22,7 @@ use crate::edge::Capacity;
 
 mod edges;
 mod faults;
+mod reserve;
 mod watches;
 mod workers;
 

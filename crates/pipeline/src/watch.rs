@@ -11,6 +11,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, PoisonError};
 
+use crate::meter::WorkerMeter;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::{Actor, StageError, Stop};
@@ -58,13 +59,18 @@ impl<T> DerefMut for Watch<T> {
 }
 
 impl<T: Watched> Watch<T> {
-    pub(crate) fn new(worker: Box<T>, replaced: &Arc<AtomicBool>) -> Watch<T> {
+    pub(crate) fn new(
+        worker: Box<T>,
+        replaced: &Arc<AtomicBool>,
+        meter: &Arc<WorkerMeter>,
+    ) -> Watch<T> {
         Watch {
             worker: Some(worker),
             slot: Arc::new(Slot {
                 pulse: Pulse::default(),
                 replaced: Arc::clone(replaced),
                 returned: Arc::default(),
+                meter: Arc::clone(meter),
                 inside: Mutex::new(Inside {
                     calls: 0,
                     worker: None,
@@ -92,6 +98,14 @@ impl<T: Watched> Watch<T> {
             Some(_) => Ok(answer),
             None => Err(StageError::Stopped(Stop::Replaced)),
         }
+    }
+
+    /// Runs `rest`, in which the worker sleeps because its stage has more threads than pay at the moment. That is neither
+    /// service nor a wait for input: it is counted apart, and the stage counts as having a thread less meanwhile.
+    /// Whoever sleeps must wake when the run stops.
+    pub fn parked<R>(&mut self, rest: impl FnOnce(&mut T) -> R) -> R {
+        let meter = Arc::clone(&self.slot.meter);
+        meter.while_parked(|| rest(self))
     }
 }
 
@@ -138,6 +152,7 @@ struct Slot<T> {
     replaced: Arc<AtomicBool>,
     /// A call that was given up has come back after all.
     returned: Arc<AtomicBool>,
+    meter: Arc<WorkerMeter>,
     inside: Mutex<Inside<T>>,
 }
 
@@ -249,7 +264,7 @@ impl<T: Watched> WatchedSlot for Slot<T> {
         let (operation, subject) = worker.call(seen.done);
         worker.give_up(seen.done);
         let replaced = Arc::default();
-        let watch = Watch::new(worker, &replaced);
+        let watch = Watch::new(worker, &replaced, &self.meter);
         Some(Seized {
             operation,
             subject,
@@ -265,6 +280,7 @@ impl<T: Watched> WatchedSlot for Slot<T> {
 #[cfg(not(shuttle))]
 mod tests {
     use super::*;
+    use crate::meter::StageMeter;
 
     /// Knows how many steps were done when it was given up.
     struct Stepping(Option<u64>);
@@ -283,9 +299,14 @@ mod tests {
         }
     }
 
+    fn watch() -> Watch<Stepping> {
+        let meter = Arc::new(WorkerMeter::new(&Arc::new(StageMeter::new()), 0, false));
+        Watch::new(Box::new(Stepping(None)), &Arc::default(), &meter)
+    }
+
     #[test]
     fn a_call_that_has_moved_since_it_was_looked_at_is_not_given_up() {
-        let mut watch = Watch::new(Box::new(Stepping(None)), &Arc::default());
+        let mut watch = watch();
         let slot = watch.slot();
         let answer = watch.call(|pulse| {
             let seen = slot.sample();
@@ -305,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_call_that_stands_still_is_given_up_at_the_step_that_it_stands_at() {
-        let mut watch = Watch::new(Box::new(Stepping(None)), &Arc::default());
+        let mut watch = watch();
         let slot = watch.slot();
         let answer = watch.call(|pulse| {
             pulse.done(7);

@@ -95,15 +95,19 @@ impl Watchdog {
     /// Watches one more worker.
     pub(crate) fn watch(&mut self, id: PostId, worker: &Worker) {
         match &worker.slot {
-            Some(slot) => self.posts.push(WatchedPost {
-                id,
-                post: worker.post.clone(),
-                slot: Arc::clone(slot),
-                seen: slot.sample(),
-                still: Duration::ZERO,
-            }),
+            Some(slot) => self.watch_calls(id, worker.post.clone(), Arc::clone(slot)),
             None => self.stages[id.stage].posts.push(worker.post.clone()),
         }
+    }
+
+    fn watch_calls(&mut self, id: PostId, post: Post, slot: Arc<dyn WatchedSlot>) {
+        self.posts.push(WatchedPost {
+            id,
+            post,
+            seen: slot.sample(),
+            slot,
+            still: Duration::ZERO,
+        });
     }
 
     /// Watches until the sending end of `over` goes. Sets `timed_out` if it stopped the run for want of time.
@@ -137,6 +141,9 @@ impl Watchdog {
     }
 
     fn look_at_calls(&mut self, tick: Duration) {
+        for newcomer in self.crew.newcomers() {
+            self.watch_calls(newcomer.id, newcomer.post, newcomer.slot);
+        }
         let (mut hangs, mut moves) = (false, false);
         for post in &mut self.posts {
             let sample = post.slot.sample();

@@ -2,20 +2,23 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
+use crate::endpoints::{StagePorts, WiredEdge, Wiring};
 use crate::error_record::ErrorTally;
 use crate::fault::{Fault, FaultKind, Health};
 use crate::graph::{Graph, GraphStage};
 use crate::meter::StageMeter;
 use crate::monitor::{MonitoredEdge, MonitoredStage};
-use crate::opening::{Context, Patience, Resources, WiredEdge, Wiring};
+use crate::opening::{Context, Patience, Resources};
+use crate::reserve::Reserve;
 use crate::stage_spec::StageSpec;
 use crate::upstream::{Upstream, ancestors};
-use crate::worker::{Worker, panic_message};
+use crate::worker::{Worker, discard, panic_message};
 use crate::{Opening, PublishOrder, Publisher};
 
 /// The edges into each input port of each stage.
-pub(crate) type Edges = Vec<Vec<WiredEdge>>;
+pub(crate) type Edges = Vec<Vec<Arc<WiredEdge>>>;
 
 /// Makes a channel for each input port.
 pub(crate) fn wire(graph: &Graph) -> (Edges, Vec<MonitoredEdge>) {
@@ -24,15 +27,15 @@ pub(crate) fn wire(graph: &Graph) -> (Edges, Vec<MonitoredEdge>) {
     for stage in &graph.stages {
         let mut ports = Vec::with_capacity(stage.feeds.len());
         for (input, feeds) in stage.declaration.inputs.iter().zip(&stage.feeds) {
-            let (any, ledger) = (input.make_edge)(stage.capacity);
+            let edge = (input.make_edge)(stage.capacity);
             monitored.push(MonitoredEdge {
                 from: feeds.iter().map(|feed| graph.output_name(*feed)).collect(),
                 to: stage.name.clone(),
                 port: input.name,
                 message: input.accepts[0].name,
-                ledger: Arc::clone(&ledger),
+                ledger: Arc::clone(&edge.ledger),
             });
-            ports.push(WiredEdge { any, ledger });
+            ports.push(Arc::new(edge));
         }
         edges.push(ports);
     }
@@ -44,6 +47,8 @@ pub(crate) fn wire(graph: &Graph) -> (Edges, Vec<MonitoredEdge>) {
 pub(crate) struct Opened {
     pub(crate) stages: Vec<MonitoredStage>,
     pub(crate) workers: Vec<(usize, Worker)>,
+    /// Of the stages that have one.
+    pub(crate) reserves: Vec<(usize, Arc<Reserve>)>,
     pub(crate) publishers: Vec<(usize, PublishOrder, Box<dyn Publisher>)>,
 }
 
@@ -60,12 +65,12 @@ pub(crate) fn open(
         .map(|stage| ancestors(&graph, stage))
         .collect();
     let mut upstream: Vec<Upstream> = Vec::with_capacity(graph.stages.len());
-    let mut outputs: Vec<Wiring<'_>> = graph
+    let mut outputs: Vec<Wiring> = graph
         .stages
         .iter()
         .zip(edges)
         .map(|(stage, inputs)| Wiring {
-            inputs: inputs.iter().collect(),
+            inputs: inputs.clone(),
             outputs: vec![Vec::new(); stage.declaration.outputs.len()],
             errors: Vec::new(),
         })
@@ -75,8 +80,8 @@ pub(crate) fn open(
             for feed in feeds {
                 let wiring = &mut outputs[feed.stage];
                 match feed.port {
-                    Some(port) => wiring.outputs[port].push(edge),
-                    None => wiring.errors.push(edge),
+                    Some(port) => wiring.outputs[port].push(Arc::clone(edge)),
+                    None => wiring.errors.push(Arc::clone(edge)),
                 }
             }
         }
@@ -112,7 +117,7 @@ pub(crate) fn open(
         opened.stages.push(MonitoredStage {
             name: name.clone(),
             spec,
-            threads: 0,
+            threads: AtomicUsize::new(0),
             meter: Arc::clone(&meter),
             tally: Arc::clone(&tally),
         });
@@ -120,21 +125,26 @@ pub(crate) fn open(
         if health.stopping() {
             continue;
         }
+        let reserve = Arc::new(Reserve::default());
         let mut opening = Opening {
-            context: Context {
-                stage: Arc::from(name.as_str()),
-                health: Arc::clone(health),
-                meter: Arc::clone(&meter),
-                told: Arc::default(),
-                upstream: before,
+            ports: StagePorts {
+                context: Context {
+                    stage: Arc::from(name.as_str()),
+                    health: Arc::clone(health),
+                    meter: Arc::clone(&meter),
+                    told: Arc::default(),
+                    reserve: Arc::clone(&reserve),
+                    upstream: before,
+                },
+                wiring,
+                tally: Arc::clone(&tally),
             },
             threads,
             keep_partial,
             resources: &resources,
             patience,
-            wiring,
-            tally: Arc::clone(&tally),
             workers: Vec::new(),
+            reserve: Vec::new(),
             publishers: Vec::new(),
         };
         let result = catch_unwind(AssertUnwindSafe(|| open(&mut opening)));
@@ -144,11 +154,20 @@ pub(crate) fn open(
             Err(panic) => Some(panic_message(&*panic)),
         };
         let Opening {
+            ports,
             workers,
+            reserve: makes,
             publishers,
             ..
         } = opening;
-        opened.stages[index].threads = workers.len();
+        opened.stages[index].threads = AtomicUsize::new(workers.len());
+        meter.joined(workers.len(), patience.began);
+        if message.is_none() && !makes.is_empty() {
+            reserve.fill(makes, ports.halves(), workers.len());
+            opened.reserves.push((index, reserve));
+        } else {
+            discard(makes, &name, health);
+        }
         opened
             .workers
             .extend(workers.into_iter().map(|worker| (index, worker)));

@@ -11,8 +11,9 @@ use crate::edge::Ledger;
 use crate::fault::{Fault, FaultKind, Health};
 use crate::meter::WorkerMeter;
 use crate::port::{InletProgress, Witness};
+use crate::reserve::Reserve;
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::watch::WatchedSlot;
+use crate::watch::{Watch, Watched, WatchedSlot};
 use crate::{Actor, StageError, Stop};
 
 /// A worker that waits for its thread.
@@ -25,12 +26,28 @@ pub(crate) struct Worker {
     pub(crate) replaced: Arc<AtomicBool>,
 }
 
+impl Worker {
+    /// One whose calls are watched.
+    pub(crate) fn watched<W: Watched>(worker: W, post: Post) -> Worker {
+        let replaced = Arc::default();
+        let watch = Watch::new(Box::new(worker), &replaced, &post.meter);
+        Worker {
+            post,
+            slot: Some(watch.slot()),
+            actor: Box::new(watch),
+            replaced,
+        }
+    }
+}
+
 /// A worker's place in its run. Whoever replaces the worker takes it over.
 #[derive(Clone)]
 pub(crate) struct Post {
     pub(crate) meter: Arc<WorkerMeter>,
     pub(crate) witness: Arc<Witness>,
     pub(crate) told: Arc<AtomicBool>,
+    /// Of the stage.
+    pub(crate) reserve: Arc<Reserve>,
     pub(crate) inlets: Vec<(Arc<Ledger>, Arc<InletProgress>)>,
     /// The edges on whose ledgers this worker stands as a producer.
     pub(crate) leases: Vec<Arc<Ledger>>,
@@ -57,6 +74,7 @@ pub(crate) fn work(worker: Worker, stage: &str, health: &Health) -> Option<Endin
         meter,
         witness,
         told,
+        reserve,
         inlets,
         leases,
     } = post;
@@ -96,6 +114,8 @@ pub(crate) fn work(worker: Worker, stage: &str, health: &Health) -> Option<Endin
         });
         Ending::Cut
     });
+    // Whoever were called up now would find that there is nothing left to do.
+    reserve.close();
     if ending == Ending::Well {
         leases.iter().for_each(|ledger| ledger.end_producer());
     }
@@ -107,8 +127,8 @@ pub(crate) fn work(worker: Worker, stage: &str, health: &Health) -> Option<Endin
 const UNREAD: &str = "it ended before its input did, and did not say that it had enough";
 pub(crate) const UNTOLD: &str = "it stopped early, and nothing had told it to";
 
-/// Drops a worker's actor, which may panic once more.
-pub(crate) fn discard(actor: Box<dyn Actor>, stage: &str, health: &Health) {
+/// Drops a worker's actor, or what would have made it, which may panic once more.
+pub(crate) fn discard<T>(actor: T, stage: &str, health: &Health) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(actor))) {
         health.record(Fault {
             stage: stage.to_owned(),

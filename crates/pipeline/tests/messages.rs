@@ -51,7 +51,7 @@ impl Kind for Walk {
     type Ports = OutputPort<Names>;
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&WalkOptions>, ports: &mut Declare<'_>) -> OutputPort<Names> {
@@ -872,6 +872,34 @@ fn threads_of_a_stage_that_runs_on_one() {
           |           ^ take `threads` out
     1 error in job.toml
     ");
+    let bounds =
+        |bounds: &str| report_behind_walk(&format!("{FETCH_AND_COUNT}threads = {bounds}\n"));
+    assert_snapshot!(bounds("{ min = 1, max = 2 }"), @r"
+    error: job.toml:12:11: stages.count.threads: a stage of type count runs on one thread
+       12 | threads = { min = 1, max = 2 }
+          |           ^^^^^^^^^^^^^^^^^^^^ take `threads` out
+    1 error in job.toml
+    ");
+    // Bounds that leave no choice are as good as a number.
+    assert_snapshot!(bounds("{ min = 1, max = 1 }"), @"");
+}
+
+#[test]
+fn bounds_for_a_stage_that_does_not_vary_its_threads() {
+    let fetch = FETCH_AND_COUNT.replacen(
+        "[stages.count]",
+        "threads = { min = 2, max = 64 }\n[stages.count]",
+        1,
+    );
+    assert_ne!(fetch, FETCH_AND_COUNT);
+    assert_snapshot!(report_behind_walk(&fetch), @r#"
+    error: job.toml:9:11: stages.meta.threads: a stage of type fetch does not vary its number of threads
+        9 | threads = { min = 2, max = 64 }
+          |           ^^^^^^^^^^^^^^^^^^^^^ write a number, such as threads = 64, or "auto"
+    1 error in job.toml
+    "#);
+    let walk = format!("threads = {{ min = 2, max = 64 }}\n{FETCH_AND_COUNT}");
+    assert_snapshot!(report_behind_walk(&walk), @"");
 }
 
 #[test]
@@ -923,7 +951,7 @@ fn variables() {
 #[test]
 fn a_variable_whose_value_is_wrong() {
     assert_snapshot!(report_behind_walk(&format!("threads = \"${{WORD}}\"\n{FETCH_AND_COUNT}")), @r#"
-    error: job.toml:4:11: stages.walk.threads: expected "auto" or a number of threads from 1 to 512, found string "twelve"
+    error: job.toml:4:11: stages.walk.threads: expected "auto", a number of threads from 1 to 512, or { min = 2, max = 64 }, found string "twelve"
         4 | threads = "${WORD}"
           |           ^^^^^^^^^
     1 error in job.toml

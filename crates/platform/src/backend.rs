@@ -1,9 +1,10 @@
 //! The seam between statline and the system: what can be asked of an open directory.
 //!
-//! One file per way of asking (`statx.rs`, `fstatat.rs`, `nt.rs`); [`select`] picks one. Every call works on
+//! One file per way of asking (`statx.rs`, `fstatat.rs`, `io_uring.rs`, `nt.rs`); [`select`] picks one. Every call works on
 //! an open directory and one name, so none of them can leave the tree through a path. Backends hold
 //! no descriptors and no state but what they learned about the system.
 
+use std::borrow::Cow;
 use std::fmt::{self, Debug};
 use std::fs::File;
 use std::io;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::{Entries, Fields, Handle, Identity, Metadata, Name};
+use crate::{Entries, Fields, Handle, Identity, Metadata, Name, io_uring};
 
 /// A way to read directories and metadata.
 ///
@@ -79,8 +80,14 @@ pub trait Backend: Send + Sync + Debug {
         follow: bool,
     ) -> io::Result<Metadata>;
 
+    /// How many calls one [`Backend::stat_each`] may have under way at a time: what a server sees
+    /// of one thread. Never more than it has names to ask about.
+    fn calls_at_once(&self) -> usize {
+        1
+    }
+
     /// As [`Backend::stat`] for the entries that `order` names by index, in that order. `sink` gets
-    /// each index and its result once.
+    /// each index and its result once, each as soon as those before it were told.
     ///
     /// # Panics
     /// If `order` holds an index that `entries` does not have.
@@ -135,13 +142,17 @@ pub trait Backend: Send + Sync + Debug {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// The fastest one that works here; on Linux the fastest call for what is asked.
+    /// The fastest one that works here; on Linux the fastest call for what is asked. Never
+    /// `IoUring`: more threads do the same, and what they do not reach, few servers bear.
     #[default]
     Auto,
     /// Linux 4.11 and later: getdents64 and statx.
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
+    /// Linux 5.6 and later, with the feature `io_uring`: as `Statx`, but up to 64 calls of one
+    /// [`Backend::stat_each`] are under way at a time.
+    IoUring,
     /// Windows: NtQueryDirectoryFile, which gives metadata with the names.
     Nt,
     /// Windows: the same for the names, and each file opened for its metadata. Slower; tells how many
@@ -151,10 +162,11 @@ pub enum BackendChoice {
 
 impl BackendChoice {
     /// Every choice.
-    pub const ALL: [BackendChoice; 5] = [
+    pub const ALL: [BackendChoice; 6] = [
         BackendChoice::Auto,
         BackendChoice::Statx,
         BackendChoice::Fstatat,
+        BackendChoice::IoUring,
         BackendChoice::Nt,
         BackendChoice::NtExact,
     ];
@@ -166,6 +178,7 @@ impl BackendChoice {
             BackendChoice::Auto => "auto",
             BackendChoice::Statx => "statx",
             BackendChoice::Fstatat => "fstatat",
+            BackendChoice::IoUring => "io_uring",
             BackendChoice::Nt => "nt",
             BackendChoice::NtExact => "nt-exact",
         }
@@ -191,7 +204,7 @@ impl FromStr for BackendChoice {
 
 /// A text that names no [`BackendChoice`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no backend is called \"{}\" (known: auto, statx, fstatat, nt, nt-exact)", .0.escape_default())]
+#[error("no backend is called \"{}\" (known: auto, statx, fstatat, io_uring, nt, nt-exact)", .0.escape_default())]
 pub struct UnknownBackend(String);
 
 /// A backend was asked for that this system does not have.
@@ -199,20 +212,32 @@ pub struct UnknownBackend(String);
 #[error("the backend {choice} is not available here: {reason}")]
 pub struct BackendUnavailable {
     choice: BackendChoice,
-    reason: &'static str,
+    reason: Cow<'static, str>,
 }
 
-/// The backend for `choice`. `Auto` decides by one real call.
+impl BackendUnavailable {
+    /// Why this system does not have it.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+/// The backend for `choice`. `Auto` and `IoUring` find out by a real call.
 ///
 /// # Errors
 /// If this system does not have it.
 pub fn select(choice: BackendChoice) -> Result<Arc<dyn Backend>, BackendUnavailable> {
     let backend = match choice {
-        BackendChoice::Auto => statx(true).or_else(|_| fstatat()).or_else(|_| nt(false)),
-        BackendChoice::Statx => statx(false),
-        BackendChoice::Fstatat => fstatat(),
-        BackendChoice::Nt => nt(false),
-        BackendChoice::NtExact => nt(true),
+        BackendChoice::Auto => statx(true)
+            .or_else(|_| fstatat())
+            .or_else(|_| nt(false))
+            .map_err(Cow::from),
+        BackendChoice::Statx => statx(false).map_err(Cow::from),
+        BackendChoice::Fstatat => fstatat().map_err(Cow::from),
+        BackendChoice::IoUring => io_uring::probe().map_err(Cow::from),
+        BackendChoice::Nt => nt(false).map_err(Cow::from),
+        BackendChoice::NtExact => nt(true).map_err(Cow::from),
     };
     backend.map_err(|reason| BackendUnavailable { choice, reason })
 }
@@ -290,6 +315,10 @@ mod tests {
         if let Ok(backend) = select(BackendChoice::Statx) {
             assert_eq!(backend.name(), "statx");
             assert_eq!(select(BackendChoice::Auto).unwrap().name(), "statx");
+        }
+        match select(BackendChoice::IoUring) {
+            Ok(backend) => assert_eq!(backend.name(), "io_uring"),
+            Err(error) => assert!(!error.reason().is_empty()),
         }
     }
 }

@@ -58,6 +58,7 @@ pub(crate) fn stat_at(
 
 // The types of these fields differ from system to system; every cast widens or keeps the bits.
 #[expect(clippy::unnecessary_cast, reason = "needed on other systems")]
+#[inline]
 fn to_metadata(stat: &stat, fields: Fields) -> Metadata {
     let time = |seconds: i64, nanoseconds: i64| Timestamp {
         seconds,

@@ -19,7 +19,7 @@ mod opening;
 use cache::{Cursor, HandleCache, Slot, SlotId};
 use opening::Purpose;
 
-use crate::{Backend, DirNode, Entries, Fault, Handle, open_file_limit};
+use crate::{Backend, DirNode, Entries, Handle, open_file_limit};
 
 /// A lister, and beside it what one opening takes at a time: an ancestor and two directories below
 /// it.
@@ -125,12 +125,12 @@ impl Handles {
     /// `pin` included.
     ///
     /// # Errors
-    /// What the system says; [`Fault::Replaced`] if the directory is another one than when it was
-    /// first opened; [`Fault::Cancelled`] if `cancelled` returned true. Never for a lack of
+    /// What the system says; [`Fault::Replaced`](crate::Fault::Replaced) if the directory is another one than when it was
+    /// first opened; [`Fault::Cancelled`](crate::Fault::Cancelled) if `cancelled` returned true. Never for a lack of
     /// descriptors.
     pub fn pin(&self, node: &Arc<DirNode>, cancelled: &dyn Fn() -> bool) -> io::Result<Pinned> {
         self.acquire(node, Purpose::Share, cancelled)
-            .map(|(pinned, _)| pinned)
+            .map(|(pin, _)| self.pinned(pin))
     }
 
     /// Starts listing `node` from its first entry.
@@ -145,26 +145,32 @@ impl Handles {
     /// # Errors
     /// As [`Handles::pin`].
     pub fn list(&self, node: &Arc<DirNode>, cancelled: &dyn Fn() -> bool) -> io::Result<Listing> {
-        let lease = self.lease(cancelled)?;
-        let (pinned, cursor) = self.acquire(node, Purpose::List, cancelled)?;
-        // From here on the cursor is given back whatever happens.
+        let (pin, cursor) = self.acquire(node, Purpose::List, cancelled)?;
+        // From here on the cursor and the lease are given back whatever happens.
         let listing = Listing {
-            pinned,
+            shared: Arc::clone(&self.0),
+            pin: ManuallyDrop::new(pin),
             ended: false,
             retired: false,
-            lease,
+            lingers: false,
         };
 
         if cursor != Cursor::Start {
-            self.0.backend.rewind(&listing.pinned)?;
+            self.0.backend.rewind(listing.handle())?;
         }
         Ok(listing)
+    }
+
+    /// How many directories can be listed at a time.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        self.0.lock().leases
     }
 
     /// Gives up a handle that turned out to be stale (`ESTALE`): the next [`Handles::pin`] opens
     /// the directory anew. Others that have it pinned keep it.
     pub fn discard(&self, pinned: Pinned) {
-        pinned.shared.lock().cache.detach(pinned.slot);
+        pinned.shared.lock().cache.detach(pinned.pin.slot);
     }
 
     /// Closes `node`'s directory now, or when nobody pins it any more, as it has been read whole and
@@ -208,27 +214,10 @@ impl Handles {
         }
     }
 
-    fn lease(&self, cancelled: &dyn Fn() -> bool) -> io::Result<Lease> {
-        let mut state = self.0.lock();
-        while state.listing >= state.leases {
-            self.0.wait(state);
-            if cancelled() {
-                return Err(Fault::Cancelled.into());
-            }
-            state = self.0.lock();
-        }
-        state.listing += 1;
-        Ok(Lease {
-            shared: Arc::clone(&self.0),
-            held: true,
-        })
-    }
-
-    fn pinned(&self, slot: SlotId, handle: Arc<Handle>) -> Pinned {
+    fn pinned(&self, pin: Pin) -> Pinned {
         Pinned {
             shared: Arc::clone(&self.0),
-            slot,
-            handle: ManuallyDrop::new(handle),
+            pin: ManuallyDrop::new(pin),
         }
     }
 }
@@ -259,6 +248,16 @@ impl Shared {
         result
     }
 
+    /// Gives a pin back, and makes the `change` that goes with it under the same lock.
+    fn unpin(&self, pin: Pin, change: impl FnOnce(&mut State)) {
+        let slot = pin.let_go();
+        let closing = self.release(|state| {
+            change(state);
+            state.cache.unpin(slot)
+        });
+        self.close(closing);
+    }
+
     /// Closes what came out of the cache; only then does its descriptor count as free.
     fn close(&self, closing: Option<Slot>) {
         if closing.is_some() {
@@ -280,19 +279,17 @@ impl Shared {
     }
 }
 
-/// The right to list, see [`Handles::list`].
+/// A slot that this keeps from being evicted. Whoever has one gives it back with [`Shared::unpin`].
 #[derive(Debug)]
-struct Lease {
-    shared: Arc<Shared>,
-    /// False once it was given back together with other things.
-    held: bool,
+struct Pin {
+    slot: SlotId,
+    handle: Arc<Handle>,
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.held {
-            self.shared.release(|state| state.listing -= 1);
-        }
+impl Pin {
+    /// Lets go of the handle, before the slot is unpinned: only then does evicting the slot close the directory.
+    fn let_go(self) -> SlotId {
+        self.slot
     }
 }
 
@@ -300,50 +297,49 @@ impl Drop for Lease {
 #[derive(Debug)]
 pub struct Pinned {
     shared: Arc<Shared>,
-    slot: SlotId,
-    /// Let go of before the slot is unpinned: only then does evicting the slot close the directory.
-    handle: ManuallyDrop<Arc<Handle>>,
+    pin: ManuallyDrop<Pin>,
 }
 
 impl Deref for Pinned {
     type Target = Handle;
 
     fn deref(&self) -> &Handle {
-        &self.handle
+        &self.pin.handle
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // SAFETY: the handle is not used again.
-        unsafe { ManuallyDrop::drop(&mut self.handle) };
-        let closing = self.shared.release(|state| state.cache.unpin(self.slot));
-        self.shared.close(closing);
+        // SAFETY: it is not used again.
+        let pin = unsafe { ManuallyDrop::take(&mut self.pin) };
+        self.shared.unpin(pin, |_| {});
     }
 }
 
 /// A directory being listed. Holds one of a limited number of leases, and its handle.
 #[derive(Debug)]
 pub struct Listing {
-    pinned: Pinned,
+    shared: Arc<Shared>,
+    pin: ManuallyDrop<Pin>,
     /// Whether the end was seen.
     ended: bool,
     /// Whether to close the directory instead of keeping it for others.
     retired: bool,
-    lease: Lease,
+    /// Whether to keep it as it is, though the end was seen.
+    lingers: bool,
 }
 
 impl Listing {
     /// The open directory.
     #[must_use]
     pub fn handle(&self) -> &Handle {
-        &self.pinned
+        &self.pin.handle
     }
 
     /// The open directory, for a call that may outlast the listing.
     #[must_use]
     pub fn shared_handle(&self) -> Arc<Handle> {
-        Arc::clone(&self.pinned.handle)
+        Arc::clone(&self.pin.handle)
     }
 
     /// Appends the next entries to `out`; false at the end. See [`Backend::read_names`].
@@ -351,7 +347,7 @@ impl Listing {
     /// # Errors
     /// As there.
     pub fn read(&mut self, out: &mut Entries) -> io::Result<bool> {
-        let more = self.pinned.shared.backend.read_names(&self.pinned, out);
+        let more = self.shared.backend.read_names(&self.pin.handle, out);
         self.ended |= matches!(more, Ok(false));
         more
     }
@@ -361,22 +357,34 @@ impl Listing {
     pub fn retire(mut self) {
         self.retired = true;
     }
+
+    /// Ends the listing and keeps the directory open just as it is, for whoever opens what is in it right away and
+    /// then calls [`Handles::retire`].
+    ///
+    /// That is the cheapest for directories with a few others in them, of which nothing else is wanted: each has one
+    /// descriptor, opened once and closed soon. One that is merely dropped keeps a descriptor that holds less of the
+    /// kernel's memory, which takes two more calls; that is for a directory that may stay open for long.
+    pub fn linger(mut self) {
+        self.lingers = true;
+    }
 }
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        let Pinned { shared, slot, .. } = &self.pinned;
+        // SAFETY: it is not used again.
+        let pin = unsafe { ManuallyDrop::take(&mut self.pin) };
+        let (shared, slot) = (&self.shared, pin.slot);
+        let finishes = self.ended && !self.retired && !self.lingers;
         // It takes a second descriptor for a moment.
-        let spare = self.ended && !self.retired && shared.lock().cache.grant_spare();
-        let finished = spare && shared.backend.finish_listing(&self.pinned);
-        shared.release(|state| {
-            state.cache.release_cursor(*slot, finished);
+        let spare = finishes && shared.lock().cache.grant_spare();
+        let finished = spare && shared.backend.finish_listing(&pin.handle);
+        shared.unpin(pin, |state| {
+            state.cache.release_cursor(slot, finished);
             state.cache.revoke(usize::from(spare));
             if self.retired {
-                state.cache.detach(*slot);
+                state.cache.detach(slot);
             }
             state.listing -= 1;
         });
-        self.lease.held = false;
     }
 }

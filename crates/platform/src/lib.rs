@@ -25,6 +25,8 @@ mod errno;
 mod fault;
 mod fields;
 mod filesystem;
+#[cfg(all(test, target_os = "linux"))]
+mod forbidding;
 #[cfg(unix)]
 mod fstatat;
 #[cfg(target_os = "linux")]
@@ -34,6 +36,22 @@ mod getdents;
 #[cfg_attr(not(any(unix, windows)), path = "handle/none.rs")]
 mod handle;
 mod handles;
+// The crate `io-uring` knows the kernel's structures for these processors only; so does Cargo.toml.
+#[cfg_attr(
+    not(all(
+        feature = "io_uring",
+        target_os = "linux",
+        any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "loongarch64",
+            target_arch = "powerpc64"
+        )
+    )),
+    path = "io_uring/none.rs"
+)]
+mod io_uring;
 mod kind;
 mod metadata;
 mod name;
@@ -49,6 +67,7 @@ mod stat_batch;
 mod statx;
 #[cfg(unix)]
 mod sys;
+mod thread_usage;
 mod timestamp;
 
 pub use backend::{Backend, BackendChoice, BackendUnavailable, UnknownBackend, select};
@@ -70,4 +89,5 @@ pub use nt::{Nt, NtCounters};
 pub use paths::{path_from_bytes, with_slashes};
 pub use rlimit::{open_file_limit, raise_open_file_limit};
 pub use stat_batch::{DirectoryStatBatch, has_statx_support, statx};
+pub use thread_usage::{ThreadUsage, thread_usage};
 pub use timestamp::Timestamp;

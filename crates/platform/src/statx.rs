@@ -87,6 +87,25 @@ pub(crate) fn is_available() -> bool {
     result == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
 }
 
+/// The flags of a call about `name`.
+#[inline]
+pub(crate) fn flags(name: &CStr, follow: bool) -> i32 {
+    let mut flags = libc::AT_NO_AUTOMOUNT;
+    if !follow {
+        flags |= libc::AT_SYMLINK_NOFOLLOW;
+    }
+    if name.is_empty() {
+        flags |= libc::AT_EMPTY_PATH;
+    }
+    flags
+}
+
+/// The mask of a call that is to fill `fields`.
+#[inline]
+pub(crate) fn mask(fields: Fields) -> u32 {
+    fields.bits() & MASK
+}
+
 /// The metadata of what `name` is below `directory` (a descriptor or `AT_FDCWD`).
 #[inline]
 pub(crate) fn stat_at(
@@ -95,14 +114,7 @@ pub(crate) fn stat_at(
     fields: Fields,
     follow: bool,
 ) -> io::Result<Metadata> {
-    let mut flags = libc::AT_NO_AUTOMOUNT;
-    if !follow {
-        flags |= libc::AT_SYMLINK_NOFOLLOW;
-    }
-    if name.is_empty() {
-        flags |= libc::AT_EMPTY_PATH;
-    }
-    let mask = fields.bits() & MASK;
+    let (flags, mask) = (flags(name, follow), mask(fields));
     let mut buffer = MaybeUninit::<libc::statx>::uninit();
     retry(|| {
         // Not the C library's function: glibc would emulate a missing call, musl lacks it.
@@ -123,8 +135,9 @@ pub(crate) fn stat_at(
     Ok(to_metadata(unsafe { buffer.assume_init_ref() }, fields))
 }
 
+/// What the kernel filled, as far as it is among `fields`.
 #[inline]
-fn to_metadata(statx: &libc::statx, fields: Fields) -> Metadata {
+pub(crate) fn to_metadata(statx: &libc::statx, fields: Fields) -> Metadata {
     // What was asked for need not be there: ext4 leaves out times, /proc the creation. The device
     // numbers have no bit, they always are.
     let numbered = Fields::from_bits_truncate(statx.stx_mask & MASK);
@@ -266,50 +279,8 @@ impl Backend for Statx {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forbidding::forbid;
     use crate::{Fault, NameBuf};
-
-    /// Makes the kernel refuse `statx` with `errno`, for the calling thread alone and for good.
-    fn forbid_statx(errno: i32) -> io::Result<()> {
-        let statement = |code, k| libc::sock_filter {
-            code,
-            jt: 0,
-            jf: 0,
-            k,
-        };
-        let mut program = [
-            // The number of the call is the first word that the filter sees.
-            statement((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0),
-            libc::sock_filter {
-                code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-                jt: 0,
-                jf: 1,
-                k: libc::SYS_statx as u32,
-            },
-            statement(
-                (libc::BPF_RET | libc::BPF_K) as u16,
-                libc::SECCOMP_RET_ERRNO | errno as u32,
-            ),
-            statement(
-                (libc::BPF_RET | libc::BPF_K) as u16,
-                libc::SECCOMP_RET_ALLOW,
-            ),
-        ];
-        let program = libc::sock_fprog {
-            len: 4,
-            filter: program.as_mut_ptr(),
-        };
-        // SAFETY: takes numbers only.
-        retry(|| unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) as isize })?;
-        // SAFETY: reads the program, which outlives the call.
-        retry(|| unsafe {
-            libc::prctl(
-                libc::PR_SET_SECCOMP,
-                libc::SECCOMP_MODE_FILTER,
-                &raw const program,
-            ) as isize
-        })?;
-        Ok(())
-    }
 
     #[test]
     fn fstatat_takes_over_when_statx_is_forbidden_in_the_middle() {
@@ -324,7 +295,7 @@ mod tests {
                         .unwrap()
                 };
                 let before = stat();
-                if forbid_statx(errno).is_err() {
+                if forbid(libc::SYS_statx, errno).is_err() {
                     return; // Where filters are forbidden in turn.
                 }
                 assert!(!is_available());

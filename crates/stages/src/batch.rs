@@ -1,7 +1,7 @@
 //! `batch`: regroups names into batches of an even size.
 //!
 //! Waiting for company costs latency and gains nothing while the next stage has nothing to do, so a batch goes out as
-//! soon as its reader is idle; only a busy reader makes it grow.
+//! soon as its reader is idle; only a busy reader makes it grow. What is urgent waits for nobody.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -130,7 +130,8 @@ impl Transform for Regroup {
         }
         let looked_at = message.looked_at();
         // What is large enough already need not be copied.
-        if message.len() <= full && message.len() * 2 >= full {
+        let goes_as_it_is = message.is_urgent() || message.len() * 2 >= full;
+        if message.len() <= full && goes_as_it_is {
             self.flush(out)?;
             return out.send(message);
         }

@@ -6,82 +6,92 @@
 //! a worker knows is in [`Descent`], so that another thread can go on where a call hangs.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use statline_pipeline::{ErrorRecord, Outlet, Scope, StageError, Stop, Unread, Watch, Watched};
-use statline_platform::{DirNode, Entries, Filesystem, Identity, error_code, is_cancelled};
+use statline_platform::{
+    DirNode, Entries, Filesystem, Identity, Metadata, Timestamp, error_code, is_cancelled,
+};
 
-use crate::directories::Errand;
+use crate::chunk::{self, Chunk, Claim};
+use crate::concurrency::Gauge;
+use crate::directories::{Errand, Wish};
 use crate::enumerate::Scan;
 use crate::frontier::{LocalFrontier, Next};
+use crate::mount::MountKey;
 use crate::opened_roots::First;
-use crate::reading::{Reading, Sent};
-use crate::stat_ahead::StatAhead;
+use crate::politeness::Escort;
+use crate::reading::{Progress, Reading, Sent};
 use crate::{DirectoryEnd, DirectoryStatus, EntryBatch};
 
 /// Entries that make a message full.
 const BATCH: usize = 1024;
 
+/// Where many are at work, each gathers less, so that all together never hold more than this.
+const GATHERED: usize = 64 * BATCH;
+
 /// How long a name may wait in a worker for others to travel with.
 const PATIENCE: Duration = Duration::from_millis(2);
+
+/// How long one may whose metadata was fetched: nobody waits for it to ask for more.
+const PATIENCE_WITH_METADATA: Duration = Duration::from_millis(20);
 
 /// Why a directory was not read, where no error tells.
 const EXCLUDED: &str = "excluded";
 const VANISHED: &str = "vanished";
-
-/// Names that were read and not yet sent.
-pub(crate) struct Pending {
-    pub(crate) batch: EntryBatch,
-    /// When the oldest was read.
-    since: Instant,
-}
-
-impl Pending {
-    fn new(follows_links: bool) -> Pending {
-        let mut batch = EntryBatch::with_capacity(BATCH);
-        batch.set_follows_links(follows_links);
-        Pending {
-            batch,
-            since: Instant::now(),
-        }
-    }
-}
 
 /// A worker of `enumerate`.
 pub(crate) struct Descent {
     pub(crate) scan: Arc<Scan>,
     out: Outlet<EntryBatch>,
     pub(crate) frontier: LocalFrontier,
-    pub(crate) pending: Pending,
+    /// Names that were read and not yet sent.
+    pending: EntryBatch,
+    /// When the oldest of them was read.
+    since: Instant,
     first: Vec<First>,
     /// The directory being read.
     pub(crate) reading: Option<Box<Reading>>,
+    /// The names whose metadata is being fetched.
+    pub(crate) claim: Option<Claim>,
     /// Memory for the next chunk of names.
     pub(crate) spare: Entries,
-    /// What each device holds, asked once.
-    pub(crate) filesystems: HashMap<u64, Option<Filesystem>>,
-    /// Fetches metadata too, where all that is listed is for one `stat`.
-    pub(crate) ahead: Option<StatAhead>,
+    /// Memory for the order in which entries are asked for.
+    pub(crate) order: Vec<u32>,
+    /// What is fetched here, where all that is listed is for one `stat`.
+    pub(crate) wish: Option<Wish>,
+    gauge: Gauge,
     pub(crate) errand: Arc<Errand>,
 }
 
 impl Watched for Descent {
     fn run(worker: &mut Watch<Descent>) -> Result<(), StageError> {
-        worker.ahead = worker.scan.directories.only_wish().map(StatAhead::new);
+        worker.wish = worker.scan.directories.only_wish();
+        worker.begins();
         worker.send_first()?;
+        if let Some(claim) = worker.claim.take() {
+            claim.resume(worker)?;
+        }
+        // After a call that hung the next one may hang as well: nothing is to wait for that.
+        worker.flush()?;
         if let Some(reading) = worker.reading.take() {
-            reading.resume(worker)?;
-            worker.frontier.finished();
+            let progress = reading.resume(worker)?;
+            worker.note(progress);
         }
         loop {
             match worker.frontier.next() {
-                Next::Directory(node) => {
-                    Reading::read(worker, &node)?;
-                    worker.frontier.finished();
+                Next::Directory(node, parent) => {
+                    let progress = Reading::read(worker, &node, parent)?;
+                    worker.note(progress);
                 }
+                Next::Begun(reading) => {
+                    let progress = reading.go_on(worker)?;
+                    worker.note(progress);
+                }
+                Next::Chunk(chunk) => take_part(worker, &chunk)?,
                 Next::Nothing => {
                     // Whoever sleeps keeps nothing that others could work on.
                     worker.flush()?;
@@ -92,7 +102,8 @@ impl Watched for Descent {
                     if worker.out.has_enough() {
                         return Err(StageError::ENOUGH);
                     }
-                    worker.frontier.wait();
+                    worker.parked(|worker| worker.frontier.wait());
+                    worker.begins();
                 }
                 Next::End => return worker.flush(),
             }
@@ -100,19 +111,22 @@ impl Watched for Descent {
     }
 
     fn call(&self, done: u64) -> (&'static str, Vec<u8>) {
-        match &self.reading {
-            Some(reading) => reading.call(done),
-            None => ("open", Vec::new()),
+        match (&self.claim, &self.reading) {
+            (Some(claim), _) => claim.call(done),
+            (None, Some(reading)) => reading.call(done),
+            (None, None) => ("open", Vec::new()),
         }
     }
 
     fn give_up(&mut self, done: u64) {
-        if let Some(reading) = &mut self.reading {
-            self.errand
-                .give_up(reading.directory(), reading.hangs_with_its_device(done));
+        let errand = std::mem::replace(&mut self.errand, Errand::new(&self.scan.directories));
+        if let Some(claim) = &mut self.claim {
+            errand.give_up(claim.directory(), claim.hangs_with_its_device(done));
+            claim.give_up(done);
+        } else if let Some(reading) = &mut self.reading {
+            errand.give_up(reading.directory(), reading.hangs_with_its_device(done));
             reading.give_up(done);
         }
-        self.errand = Errand::new(&self.scan.directories);
     }
 }
 
@@ -126,12 +140,15 @@ impl Descent {
         Descent {
             out,
             frontier,
-            pending: Pending::new(scan.config.follow_symlinks),
+            pending: EntryBatch::default(),
+            since: Instant::now(),
             first,
             reading: None,
+            claim: None,
             spare: Entries::default(),
-            filesystems: HashMap::new(),
-            ahead: None,
+            order: Vec::new(),
+            wish: None,
+            gauge: Gauge::new(),
             errand: Errand::new(&scan.directories),
             scan: Arc::clone(scan),
         }
@@ -141,7 +158,7 @@ impl Descent {
         for first in std::mem::take(&mut self.first) {
             match first {
                 First::Row(directory, name, kind) => {
-                    self.pending.batch.extend(&directory, |entries| {
+                    self.pending_for(1).extend(&directory, |entries| {
                         entries.push(name.as_name().as_bytes(), Some(kind), 0)
                     });
                 }
@@ -153,22 +170,135 @@ impl Descent {
         Ok(())
     }
 
+    /// What is gathered, with room for so many more.
+    pub(crate) fn pending_for(&mut self, entries: usize) -> &mut EntryBatch {
+        if self.pending.is_empty() {
+            self.since = self.gauge.last();
+            self.pending = EntryBatch::with_capacity(entries.max(self.full()));
+            self.pending
+                .set_follows_links(self.scan.config.follow_symlinks);
+            self.pending.set_urgent(self.interleaved().is_some());
+        }
+        &mut self.pending
+    }
+
+    /// How many names to hand on at once where attributes come along with names only while somebody stats them, and that
+    /// is not done here.
+    fn interleaved(&self) -> Option<usize> {
+        let filesystem = self.frontier.mount()?.filesystem?;
+        let profile = filesystem.profile();
+        (self.wish.is_none() && profile.interleave).then_some(profile.chunk)
+    }
+
+    /// How many entries make a message full.
+    fn full(&self) -> usize {
+        if let Some(chunk) = self.interleaved() {
+            return chunk;
+        }
+        let mount = self.frontier.mount();
+        let active = mount.map_or(1, |mount| mount.limit.active().max(1));
+        (GATHERED / active).min(BATCH)
+    }
+
     fn flush(&mut self) -> Result<(), StageError> {
-        if self.pending.batch.is_empty() {
+        if self.pending.is_empty() {
             return Ok(());
         }
-        let full = std::mem::replace(
-            &mut self.pending,
-            Pending::new(self.scan.config.follow_symlinks),
-        );
-        self.out.send(full.batch)
+        let full = std::mem::take(&mut self.pending);
+        self.out.send(full)?;
+        self.begins();
+        Ok(())
     }
 
     pub(crate) fn flush_if_due(&mut self) -> Result<(), StageError> {
-        if self.pending.batch.len() >= BATCH || self.pending.since.elapsed() >= PATIENCE {
+        let patience = match self.wish {
+            Some(_) => PATIENCE_WITH_METADATA,
+            None => PATIENCE,
+        };
+        let waited = self.gauge.last().saturating_duration_since(self.since);
+        if self.pending.len() >= self.full() || waited >= patience {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Hands on some of the names of a directory.
+    pub(crate) fn hand_on(
+        &mut self,
+        directory: &Arc<DirNode>,
+        names: &Entries,
+        range: Range<usize>,
+    ) -> Result<(), StageError> {
+        self.pending_for(range.len())
+            .append_range(directory, names, range);
+        self.flush_if_due()
+    }
+
+    /// Hands on names of a directory that came with metadata, which was asked for at that time.
+    pub(crate) fn hand_on_known(
+        &mut self,
+        directory: &Arc<DirNode>,
+        names: &Entries,
+        looked_at: Timestamp,
+    ) -> Result<(), StageError> {
+        let pending = self.pending_for(names.len());
+        pending.append_range(directory, names, 0..names.len());
+        pending.note_looked_at(looked_at);
+        self.flush_if_due()
+    }
+
+    /// Hands on some of the names of a directory. `metadata` is that of all that was gathered before, and theirs.
+    pub(crate) fn hand_on_fetched(
+        &mut self,
+        directory: &Arc<DirNode>,
+        names: &Entries,
+        range: Range<usize>,
+        metadata: Vec<Metadata>,
+    ) -> Result<(), StageError> {
+        self.pending.append_range(directory, names, range);
+        self.pending.put_metadata(metadata);
+        self.flush_if_due()
+    }
+
+    /// What a call to the mount at work takes along.
+    pub(crate) fn escort(&self) -> Option<Escort> {
+        let mount = self.frontier.mount()?;
+        mount.gate.escort(&self.scan.context)
+    }
+
+    /// The worker has waited for something that is not its mount.
+    fn begins(&mut self) {
+        let mount = self.frontier.mount();
+        self.gauge.restart(mount.map(|mount| &mount.limit));
+    }
+
+    /// So many calls to the mount at work have come back.
+    pub(crate) fn returned(&mut self, calls: u64) {
+        if let Some(mount) = self.frontier.mount() {
+            self.gauge.returned(calls, &mount.limit);
+        }
+    }
+
+    /// How many names of a chunk to claim.
+    pub(crate) fn share_of(&self, chunk: &Chunk, shared: bool) -> usize {
+        match self.frontier.mount() {
+            Some(mount) => {
+                let workers = if shared { mount.limit.active() } else { 1 };
+                chunk.part(workers, mount.limit.latency())
+            }
+            None => chunk.left(),
+        }
+    }
+
+    pub(crate) fn is_worth_sharing(&self, chunk: &Chunk) -> bool {
+        let mount = self.frontier.mount();
+        mount.is_some_and(|mount| chunk.is_worth_sharing(mount.limit.latency()))
+    }
+
+    fn note(&mut self, progress: Progress) {
+        if progress == Progress::Finished {
+            self.frontier.finished();
+        }
     }
 
     /// Whether nothing is to be asked of a directory's file system any more, because it does not answer.
@@ -176,9 +306,13 @@ impl Descent {
         self.scan.context.has_given_up() || self.scan.directories.is_dead(node)
     }
 
-    /// What a device holds, as far as it was asked for.
+    /// What the mount of a directory holds, as far as it was asked for.
     pub(crate) fn filesystem(&self, identity: &Identity) -> Option<Filesystem> {
-        self.filesystems.get(&identity.device).copied().flatten()
+        let key = MountKey::from(identity);
+        match self.frontier.mount() {
+            Some(mount) if mount.key == key => mount.filesystem,
+            _ => self.scan.mounts.known(key)?.filesystem,
+        }
     }
 
     /// Ends a directory that the job leaves out.
@@ -241,7 +375,7 @@ impl Descent {
         sent: Sent,
         status: DirectoryStatus,
     ) -> Result<(), StageError> {
-        self.pending.batch.push_end(DirectoryEnd {
+        self.pending_for(0).push_end(DirectoryEnd {
             directory: Arc::clone(node),
             entries: sent.entries,
             directories: sent.directories,
@@ -249,4 +383,20 @@ impl Descent {
         });
         self.flush_if_due()
     }
+}
+
+/// Fetches metadata of a chunk that another worker listed, as long as there is something left of it.
+fn take_part(worker: &mut Watch<Descent>, chunk: &Arc<Chunk>) -> Result<(), StageError> {
+    let _helper = chunk.help();
+    while let Some(claim) = chunk.claim(worker.share_of(chunk, true)) {
+        if let Some(rest) = chunk::fetch(worker, claim, None)? {
+            // Others are to finish what was claimed.
+            worker.frontier.offer(&rest.into_chunk(), 0);
+            return Ok(());
+        }
+        if worker.frontier.is_over() {
+            return Ok(());
+        }
+    }
+    Ok(())
 }

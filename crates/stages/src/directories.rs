@@ -13,6 +13,9 @@ use statline_platform::{
     Identity, default_budget, is_cancelled, select,
 };
 
+use crate::concurrency::cores;
+use crate::politeness::Politeness;
+
 /// What a wait that was cut short came to: the run stops, or nothing more is asked.
 pub(crate) fn after_cancel(context: &Context, error: io::Error) -> io::Error {
     match is_cancelled(&error) && !context.is_stopping() {
@@ -32,6 +35,8 @@ pub(crate) struct Directories {
     follows_links: AtomicBool,
     /// What each stage that fetches metadata asks for.
     wishes: Mutex<Vec<Wish>>,
+    /// How much the run may ask of each mount.
+    pub(crate) politeness: Arc<Politeness>,
     /// Whether some stage does not want metadata of everything that is listed.
     picks: AtomicBool,
     /// How many calls were given up and have not come back, by what they show to hang.
@@ -75,6 +80,7 @@ impl Directories {
             listers: AtomicUsize::new(0),
             follows_links: AtomicBool::new(false),
             wishes: Mutex::default(),
+            politeness: Arc::default(),
             picks: AtomicBool::new(false),
             stuck: Mutex::default(),
             any_stuck: AtomicBool::new(false),
@@ -212,16 +218,13 @@ impl Drop for Errand {
     }
 }
 
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 /// The backend that an option names.
 pub(crate) fn backend(choice: BackendSetting) -> Result<Arc<dyn Backend>, StageError> {
     let choice = match choice {
         BackendSetting::Auto => BackendChoice::Auto,
         BackendSetting::Statx => BackendChoice::Statx,
         BackendSetting::Fstatat => BackendChoice::Fstatat,
+        BackendSetting::IoUring => BackendChoice::IoUring,
         BackendSetting::Nt => BackendChoice::Nt,
         BackendSetting::NtExact => BackendChoice::NtExact,
     };
@@ -249,6 +252,9 @@ pub enum BackendSetting {
     Statx,
     /// Any Unix: readdir and fstatat.
     Fstatat,
+    /// Linux: as `statx`, but each thread has up to 64 calls under way at a time. Never what `auto` picks: it has more
+    /// threads instead.
+    IoUring,
     /// Windows: NtQueryDirectoryFile, whose answers hold the metadata beside the names.
     Nt,
     /// Windows: the same for names, and each file is opened for its metadata. Slower, and has `nlink`.

@@ -57,6 +57,7 @@ pub struct EntryBatch {
     groups: Vec<Group>,
     ends: Vec<DirectoryEnd>,
     follows_links: bool,
+    is_urgent: bool,
     /// None of the metadata is older.
     looked_at: Option<Timestamp>,
 }
@@ -88,6 +89,17 @@ impl EntryBatch {
     /// Sets whether symbolic links stand for what they lead to.
     pub fn set_follows_links(&mut self, follows: bool) {
         self.follows_links = follows;
+    }
+
+    /// Whether whoever fetches metadata should have it at once, as it is: the server that listed these names may be
+    /// about to forget what it knows of them.
+    pub fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
+    /// Sets whether it should go on at once, as it is.
+    pub fn set_urgent(&mut self, urgent: bool) {
+        self.is_urgent = urgent;
     }
 
     /// When the first of the metadata in it was fetched; `None` if nobody noted it.
@@ -202,6 +214,7 @@ impl EntryBatch {
         self.groups.clear();
         self.ends.clear();
         self.follows_links = false;
+        self.is_urgent = false;
         self.looked_at = None;
     }
 

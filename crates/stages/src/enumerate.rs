@@ -4,23 +4,27 @@
 //! directory is read, `admission.rs` which directories are. One thing must stay true: what the workers share is made
 //! here, once.
 
-use std::sync::Arc;
+use std::num::NonZeroU32;
+use std::sync::{Arc, OnceLock, Weak};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Context, Counter, DEFAULT_OUTPUT, Declare, Kind, Opening, OutputPort, Properties, StageError,
-    ThreadSetting, Threading,
+    Threading,
 };
 use statline_platform::{Backend, Identity};
 
 use crate::EntryBatch;
+use crate::concurrency::{Governor, Threads};
 use crate::descent::Descent;
 use crate::directories::{BackendSetting, Directories, backend};
 use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::Frontier;
 use crate::left_out::LeftOut;
+use crate::mount::{MountKey, Mounts};
+use crate::mount_report::MountReport;
 use crate::omissions;
 use crate::opened_roots::Roots;
 use crate::roots::{ROOTS, RootPath};
@@ -51,6 +55,12 @@ pub struct EnumerateConfig {
     /// Whether to leave out the snapshot directories of file servers: .snapshot on NFS, .zfs on ZFS and NFS.
     #[serde(default = "yes")]
     pub skip_snapshots: bool,
+    /// How many calls may be under way on one mount at a time, so that a file server has something left for others.
+    #[serde(default)]
+    pub max_concurrency: Option<NonZeroU32>,
+    /// How many calls may be made to one mount in a second.
+    #[serde(default)]
+    pub max_ops_per_second: Option<NonZeroU32>,
     /// The system calls to use.
     #[serde(default)]
     pub backend: BackendSetting,
@@ -72,6 +82,8 @@ impl EnumerateConfig {
             exclude: Vec::new(),
             skip_pseudo: true,
             skip_snapshots: true,
+            max_concurrency: None,
+            max_ops_per_second: None,
             backend: BackendSetting::Auto,
         }
     }
@@ -93,7 +105,7 @@ impl Kind for Enumerate {
     }
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&EnumerateConfig>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -131,6 +143,9 @@ impl Kind for Enumerate {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
         directories.note_lister();
+        directories
+            .politeness
+            .restrict(config.max_concurrency, config.max_ops_per_second);
         if config.follow_symlinks {
             directories.note_followed_links();
         }
@@ -143,10 +158,43 @@ impl Kind for Enumerate {
         for root in &roots.directories {
             left_out.note(root.root_path(), &excludes);
         }
-        let threads = match stage.threads() {
-            ThreadSetting::Auto => directories.threads(),
-            ThreadSetting::Count(count) => count,
-        };
+        let governor = stage.resource(|| Ok(Governor::new()))?;
+        governor.start()?;
+        let most = Threads::most(stage.threads(), config.max_concurrency)
+            .min(directories.handles.leases());
+        // The frontier begins with the roots' mounts, so it is made after them.
+        let told: Arc<OnceLock<Weak<Frontier>>> = Arc::default();
+        let report = MountReport::new(stage.context(), {
+            let told = Arc::clone(&told);
+            move || {
+                if let Some(frontier) = told.get().and_then(Weak::upgrade) {
+                    frontier.limits_changed();
+                }
+            }
+        });
+        let threads = Threads::new(stage.threads(), most, &governor, move |mount, history| {
+            report.decided(mount, history);
+        });
+        let mounts = Mounts::new(threads, &directories.politeness);
+        let on_mounts: Vec<_> = roots
+            .directories
+            .iter()
+            .zip(&roots.filesystems)
+            .filter_map(|(root, filesystem)| {
+                let key = MountKey::from(root.identity()?);
+                Some((mounts.of(key, root, *filesystem), Arc::clone(root)))
+            })
+            .collect();
+        let started = on_mounts
+            .iter()
+            .map(|(mount, _)| mount.limit.allowed())
+            .max()
+            .unwrap_or(1);
+        let frontier = Frontier::new(on_mounts, {
+            let context = stage.context().clone();
+            move || context.call_up()
+        });
+        let _ = told.set(Arc::downgrade(&frontier));
         let shared = Arc::new(Scan {
             excludes,
             excluded: stage.context().counter("excluded"),
@@ -159,14 +207,23 @@ impl Kind for Enumerate {
             config,
             directories,
             backend,
+            mounts,
+            _governor: governor,
         });
         let mut first = roots.first;
-        for frontier in Frontier::share(roots.directories, threads) {
+        for _ in 0..started {
             let first = std::mem::take(&mut first);
             stage.watched(|ends| {
                 let out = ends.output(&output);
-                Ok(Descent::new(&shared, out, frontier, first))
+                Ok(Descent::new(&shared, out, frontier.part(false), first))
             })?;
+        }
+        for _ in started..most {
+            let (shared, frontier) = (Arc::clone(&shared), Arc::clone(&frontier));
+            stage.watched_in_reserve(move |ends| {
+                let out = ends.output(&output);
+                Ok(Descent::new(&shared, out, frontier.part(true), Vec::new()))
+            });
         }
         Ok(())
     }
@@ -190,4 +247,7 @@ pub(crate) struct Scan {
     pub(crate) root_identities: Vec<Identity>,
     pub(crate) directories: Arc<Directories>,
     pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) mounts: Mounts,
+    /// Sets the limits of the mounts for as long as anybody works.
+    _governor: Arc<Governor>,
 }

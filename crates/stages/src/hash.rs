@@ -20,8 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     Context, Counter, DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort, Kind,
-    Opening, Outlet, OutputPort, Pulse, Received, Scope, StageError, Stop, ThreadSetting,
-    Threading, Watch, Watched,
+    Opening, Outlet, OutputPort, Pulse, Received, Scope, StageError, Stop, Threading, Watch,
+    Watched,
 };
 use statline_platform::{
     DirNode, Fault, FileId, Kind as EntryKind, Metadata, Timestamp, error_code, is_cancelled,
@@ -75,7 +75,7 @@ impl Kind for Hash {
     }
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&HashConfig>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -119,10 +119,7 @@ impl Kind for Hash {
     ) -> Result<(), StageError> {
         let backend = backend(BackendSetting::Auto)?;
         let directories = Directories::of_run(stage, &backend)?;
-        let threads = match stage.threads() {
-            ThreadSetting::Auto => directories.threads(),
-            ThreadSetting::Count(count) => count,
-        };
+        let threads = stage.threads().resolve_to(directories.threads());
         let remembered = match &config.cache {
             Some(path) => Some(RememberedHashes::open(path, &directories, stage)?),
             None => None,

@@ -19,6 +19,8 @@ use crate::roots::merge_roots;
 /// What opening the roots of a scan yields.
 pub(crate) struct Roots {
     pub(crate) directories: Vec<Arc<DirNode>>,
+    /// What each of them is on, if the system tells.
+    pub(crate) filesystems: Vec<Option<Filesystem>>,
     pub(crate) identities: Vec<Identity>,
     /// The rows of the roots, and what could not be read of them.
     pub(crate) first: Vec<First>,
@@ -44,6 +46,7 @@ impl Roots {
             config.max_depth.is_none() && !config.one_file_system && config.exclude.is_empty();
         let mut roots = Roots {
             directories: Vec::new(),
+            filesystems: Vec::new(),
             identities: Vec::new(),
             first: Vec::new(),
         };
@@ -83,6 +86,7 @@ impl Roots {
                 directories.note_filesystem(filesystem);
             }
             self.identities.extend(node.identity().copied());
+            self.filesystems.push(opened.filesystem);
             self.directories.push(node);
         }
     }

@@ -3,7 +3,8 @@
 //! A file is written under a temporary name beside its final one: created exclusively, readable by its owner alone.
 //! [`prepare`](OutputFile::prepare) makes it durable, [`seal`](OutputFile::seal) writes its mark,
 //! [`publish`](OutputFile::publish) gives both their names by renames. Where the run did not finish and its job wants to
-//! see what there is, [`keep`](OutputFile::keep) does all of that under the name of a partial result.
+//! see what there is, [`keep`](OutputFile::keep) does all of that under the name of a partial result. What goes to a file
+//! is written by a thread of its own once there is much of it (`output_file/chunk_writer.rs`).
 //! One thing must stay true: whatever stood under the final name stays as it is until a run has ended that publishes.
 
 use std::collections::BTreeMap;
@@ -17,13 +18,20 @@ use statline_pipeline::{Context, Opening, StageError, Verdict};
 use tempfile::NamedTempFile;
 
 use crate::RootPath;
-use crate::output_mark::{Content, OutputMark, beside, digest};
+use crate::output_mark::{Content, OutputMark, beside};
 use crate::output_path::{Destination, OutputPath};
 use crate::run_start::run_start;
 use crate::temporary::{self, sync_directory};
 
+mod chunk_writer;
+
+use chunk_writer::{Chunk, ChunkWriter, SharedWritten, Unwritten};
+
 /// Bytes that are written at once: enough for the cost of a call to vanish, few enough to stay in a cache.
 const CHUNK: usize = 256 * 1024;
+
+/// A row more than a chunk fits without the buffer growing.
+const CAPACITY: usize = CHUNK + CHUNK / 8;
 
 /// What the name of a partial result has more than that of a whole one.
 const PARTIAL: &str = ".partial";
@@ -68,17 +76,18 @@ pub struct OutputFile {
     buffer: Vec<u8>,
     /// Where in the buffer the last whole row ends.
     row_end: usize,
+    /// How many have ended.
     rows: u64,
-    /// Of those, the rows that were handed to the system.
-    written_rows: u64,
-    /// Handed to the system, the buffer not counted: whole rows.
-    bytes: u64,
-    /// Of what was handed to the system.
-    hasher: Box<blake3::Hasher>,
+    /// What a file has of them.
+    written: SharedWritten,
+    /// What could not be written when the run failed, to be tried once more if it is to be kept.
+    unwritten: Vec<Chunk>,
 }
 
 enum Target {
     File {
+        /// Writes it, from the first full chunk on until there will be no more.
+        writer: Option<ChunkWriter>,
         temporary: NamedTempFile,
         /// The directory, resolved when the output was opened: a later change of the working directory has no effect.
         directory: PathBuf,
@@ -205,6 +214,7 @@ impl OutputFile {
             .map_err(|error| failed("create a temporary file for", &name, error))?;
         claim(stage, names.iter().map(PathBuf::as_path))?;
         let target = Target::File {
+            writer: None,
             temporary,
             directory,
             path,
@@ -226,13 +236,11 @@ impl OutputFile {
             target,
             name,
             context: stage.context().clone(),
-            // A row more than a chunk fits without the buffer growing.
-            buffer: Vec::with_capacity(CHUNK + CHUNK / 8),
+            buffer: Vec::with_capacity(CAPACITY),
             row_end: 0,
             rows: 0,
-            written_rows: 0,
-            bytes: 0,
-            hasher: Box::default(),
+            written: SharedWritten::default(),
+            unwritten: Vec::new(),
         }
     }
 
@@ -258,7 +266,10 @@ impl OutputFile {
         if self.row_end < CHUNK {
             return Ok(());
         }
-        self.flush()
+        match self.target {
+            Target::File { .. } => self.hand_over(),
+            Target::Stream(_) | Target::Gone => self.show(),
+        }
     }
 
     /// Shows what there is to the reader of a stream, who must not wait for a chunk to be full.
@@ -268,37 +279,80 @@ impl OutputFile {
     pub fn end_message(&mut self) -> Result<(), StageError> {
         match self.target {
             Target::File { .. } => Ok(()),
-            Target::Stream(_) | Target::Gone => self.flush(),
+            Target::Stream(_) | Target::Gone => self.show(),
         }
     }
 
-    fn flush(&mut self) -> Result<(), StageError> {
-        let written = match &mut self.target {
-            Target::File { temporary, .. } => temporary.as_file_mut().write_all(&self.buffer),
-            Target::Stream(writer) => writer.write_all(&self.buffer).and_then(|()| writer.flush()),
-            Target::Gone => Ok(()),
+    /// Writes what there is to a stream.
+    fn show(&mut self) -> Result<(), StageError> {
+        let Target::Stream(writer) = &mut self.target else {
+            self.buffer.clear();
+            return Ok(());
         };
+        let written = writer.write_all(&self.buffer).and_then(|()| writer.flush());
+        self.buffer.clear();
         match written {
-            Ok(()) => {
-                if let Target::File { .. } = self.target {
-                    self.hasher.update(&self.buffer);
-                }
-                self.bytes += self.buffer.len() as u64;
-                self.written_rows = self.rows;
-                self.buffer.clear();
-                self.row_end = 0;
-                Ok(())
-            }
-            Err(error)
-                if error.kind() == io::ErrorKind::BrokenPipe
-                    && matches!(self.target, Target::Stream(_)) =>
-            {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.target = Target::Gone;
-                self.buffer.clear();
-                self.row_end = 0;
                 Err(StageError::ENOUGH)
             }
             Err(error) => Err(failed("write", &self.name, error)),
+        }
+    }
+
+    /// Hands a full chunk of a file to the thread that writes it.
+    fn hand_over(&mut self) -> Result<(), StageError> {
+        let Target::File {
+            writer, temporary, ..
+        } = &mut self.target
+        else {
+            return Ok(());
+        };
+        if writer.is_none() {
+            let (name, file) = (self.context.stage(), temporary.as_file());
+            // Where there is no thread to be had, this one writes.
+            *writer = ChunkWriter::start(name, file, &self.written, CAPACITY).ok();
+        }
+        match writer {
+            Some(writer) if writer.hand_over(&mut self.buffer, self.rows) => {
+                self.row_end = 0;
+                Ok(())
+            }
+            _ => self.write_here(),
+        }
+    }
+
+    /// Writes what there is to a file, behind all that was handed over.
+    fn write_here(&mut self) -> Result<(), StageError> {
+        self.settle()?;
+        if let Target::File { temporary, .. } = &self.target {
+            let mut chunk = Chunk {
+                bytes: std::mem::take(&mut self.buffer),
+                rows: self.rows,
+            };
+            let written = self.written.lock().append(temporary.as_file(), &chunk);
+            if written.is_ok() {
+                chunk.bytes.clear();
+                self.row_end = 0;
+            }
+            self.buffer = chunk.bytes;
+            written.map_err(|error| failed("write", &self.name, error))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all is written that was handed over.
+    fn settle(&mut self) -> Result<(), StageError> {
+        let Target::File { writer, .. } = &mut self.target else {
+            return Ok(());
+        };
+        match writer.take().map(ChunkWriter::end) {
+            Some(Err(Unwritten { error, chunks })) => {
+                self.unwritten = chunks;
+                Err(failed("write", &self.name, error))
+            }
+            Some(Ok(())) | None => Ok(()),
         }
     }
 
@@ -307,7 +361,10 @@ impl OutputFile {
     /// # Errors
     /// As [`end_row`](OutputFile::end_row).
     pub fn prepare(&mut self) -> Result<(), StageError> {
-        self.flush()?;
+        match self.target {
+            Target::File { .. } => self.write_here()?,
+            Target::Stream(_) | Target::Gone => self.show()?,
+        }
         match &self.target {
             Target::File { temporary, .. } => temporary
                 .as_file()
@@ -317,26 +374,19 @@ impl OutputFile {
         }
     }
 
-    fn content(&self) -> Content {
-        Content {
-            rows: self.written_rows,
-            bytes: self.bytes,
-            digest: digest(&self.hasher),
-        }
-    }
-
     /// Writes the mark, still under a temporary name, looks whether the names can be given, and makes the directory
     /// durable as it is. After that only renames are left, and making those durable.
     ///
     /// # Errors
     /// If the file or its mark could not be put in place.
     pub fn seal(&mut self, verdict: &Verdict) -> Result<(), StageError> {
-        let content = self.content();
+        let content = self.written.lock().content();
         let Target::File {
             temporary,
             directory,
             path,
             mark,
+            ..
         } = &mut self.target
         else {
             return Ok(());
@@ -366,12 +416,13 @@ impl OutputFile {
     /// If the file or its mark cannot be put in place; then what stood there stands there still, without a mark. Or if
     /// that cannot be made durable; then both are in place as far as anybody can see.
     pub fn publish(self, verdict: &Verdict) -> Result<(), StageError> {
-        let content = self.content();
+        let content = self.written.lock().content();
         let Target::File {
             temporary,
             directory,
             path,
             mark,
+            ..
         } = self.target
         else {
             return Ok(());
@@ -398,29 +449,35 @@ impl OutputFile {
     /// # Errors
     /// If it cannot be put in place; then nothing is left of it.
     pub fn keep(mut self, verdict: &Verdict) -> Result<(), StageError> {
-        if let Target::File { temporary, .. } = &mut self.target {
-            let file = temporary.as_file_mut();
+        // What stopped the writing is known by now.
+        let _ = self.settle();
+        if let Target::File { temporary, .. } = &self.target {
+            let mut file = temporary.as_file();
             self.buffer.truncate(self.row_end);
-            let written = file
-                .seek(SeekFrom::Start(self.bytes))
-                .and_then(|_| file.write_all(&self.buffer));
-            if written.is_ok() {
-                self.hasher.update(&self.buffer);
-                self.bytes += self.buffer.len() as u64;
-                self.written_rows = self.rows;
-            }
-            // A write that failed, this one or one before, may have left a part of what it was given.
-            file.set_len(self.bytes)
+            self.unwritten.push(Chunk {
+                bytes: std::mem::take(&mut self.buffer),
+                rows: self.rows,
+            });
+            let mut written = self.written.lock();
+            // As much of it as can be written.
+            let _ = file.seek(SeekFrom::Start(written.bytes())).and_then(|_| {
+                self.unwritten
+                    .iter()
+                    .try_for_each(|chunk| written.append(file, chunk))
+            });
+            // A write that failed, now or before, may have left a part of what it was given.
+            file.set_len(written.bytes())
                 .and_then(|()| file.sync_all())
                 .map_err(|error| failed("keep what was written of", &self.name, error))?;
         }
-        let content = self.content();
+        let content = self.written.lock().content();
         let Target::File {
             temporary,
             directory,
             path,
             // A mark that was sealed tells of a run that finished.
             mark: _,
+            ..
         } = self.target
         else {
             return Ok(());

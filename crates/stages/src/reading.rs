@@ -10,16 +10,19 @@ use std::time::SystemTime;
 
 use statline_pipeline::{Pulse, StageError, Watch};
 use statline_platform::{
-    Backend, DirNode, Entries, Fault, Fields, Filesystem, Handle, Kind, Listing, Metadata,
+    Backend, DirNode, Entries, Fault, Fields, Filesystem, Handle, Kind, Listing,
 };
 
 use crate::DirectoryStatus;
 use crate::admission::Admission;
+use crate::chunk::{self, Chunk, FROM_MEMORY};
 use crate::descent::Descent;
 use crate::directories::after_cancel;
 use crate::enumerate::Scan;
-use crate::frontier::Siblings;
+use crate::frontier::{Parent, Siblings};
 use crate::links::leads_nowhere;
+use crate::mount::{Mount, MountKey};
+use crate::politeness::{Escort, pass};
 use crate::stale::{STALE_REPETITIONS, is_stale};
 
 /// What was sent of a directory.
@@ -27,13 +30,37 @@ use crate::stale::{STALE_REPETITIONS, is_stale};
 pub(crate) struct Sent {
     pub(crate) entries: u64,
     pub(crate) directories: u64,
-    /// Those whose metadata was fetched ahead.
-    fetched: u64,
 }
+
+/// Chunks of one directory that others may still be at work on while the next is listed.
+const CHUNKS: usize = 2;
+
+/// How many directories in another one are all opened soon after it was listed.
+const FEW: u64 = 256;
+
+/// Whether a directory is done with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Finished,
+    /// Another worker goes on with it.
+    HandedOver,
+}
+
+/// What comes of one step.
+enum After {
+    Next(Box<Reading>),
+    Over(Progress),
+}
+
+const FINISHED: After = After::Over(Progress::Finished);
 
 /// A directory that is being read. Boxed, because it goes to and fro between the steps and the worker.
 pub(crate) struct Reading {
     node: Arc<DirNode>,
+    /// Kept open until this is.
+    parent: Option<Arc<Parent>>,
+    /// Kept open for the directories in it, once there are any.
+    itself: Option<Arc<Parent>>,
     follows_links: bool,
     /// Its path below the root, as the exclude patterns want it.
     prefix: Vec<u8>,
@@ -43,15 +70,21 @@ pub(crate) struct Reading {
     /// How many names were listed, those that are not handed on included.
     listed: u64,
     /// The names last listed, until they are handed on.
-    chunk: Arc<Entries>,
+    names: Arc<Entries>,
     /// How often it was opened anew because its server had forgotten it.
     reopened: u32,
     /// How the listing of the chunk ended: whether there is more.
     more: io::Result<bool>,
-    /// Those of the chunk that are not handed on: excluded, vanished, or with an error record of their own.
+    /// Those of the names that are not handed on: excluded, vanished, or with an error record of their own.
     dropped: Vec<u32>,
-    /// What was fetched ahead: metadata of all that waits to be sent and of the chunk.
-    fetched: Option<Vec<Metadata>>,
+    /// The names as workers claim them, and whether others were asked to.
+    chunk: Option<(Arc<Chunk>, bool)>,
+    /// Those of chunks before that were left to others.
+    left: Vec<Arc<Chunk>>,
+    /// Whether `stat` may have something to ask for here.
+    is_left_to_stat: bool,
+    /// When metadata came with the names last listed, if it did.
+    looked_at: Option<SystemTime>,
     step: Step,
     /// Set when nothing more is to be read.
     ending: Option<Ending>,
@@ -65,9 +98,7 @@ enum Step {
     List,
     /// Kinds are asked for that the listing did not tell.
     Resolve,
-    /// Metadata is fetched ahead.
-    Fetch,
-    /// The chunk is handed on.
+    /// The names are handed on, with their metadata where that is wanted.
     HandOn,
     /// The directory is let go of, which may ask the file system, too.
     Close,
@@ -84,25 +115,34 @@ enum Ending {
 
 impl Reading {
     /// Reads a directory of the frontier to its end.
-    pub(crate) fn read(worker: &mut Watch<Descent>, node: &Arc<DirNode>) -> Result<(), StageError> {
+    pub(crate) fn read(
+        worker: &mut Watch<Descent>,
+        node: &Arc<DirNode>,
+        parent: Option<Arc<Parent>>,
+    ) -> Result<Progress, StageError> {
         let config = &worker.scan.config;
         if config.max_depth.is_some_and(|max| node.depth() >= max) {
-            return worker.skip(node);
+            return worker.skip(node).map(|()| Progress::Finished);
         }
         let mut prefix = Vec::new();
         worker.scan.excludes.write_prefix(node, &mut prefix);
         let reading = Box::new(Reading {
             node: Arc::clone(node),
+            parent,
+            itself: None,
             follows_links: config.follow_symlinks,
             prefix,
             listing: None,
             sent: Sent::default(),
             listed: 0,
             reopened: 0,
-            chunk: Arc::new(std::mem::take(&mut worker.spare)),
+            names: Arc::new(std::mem::take(&mut worker.spare)),
             more: Ok(true),
             dropped: Vec::new(),
-            fetched: None,
+            chunk: None,
+            left: Vec::new(),
+            is_left_to_stat: worker.wish.is_none(),
+            looked_at: None,
             step: Step::Open,
             ending: None,
             lost: None,
@@ -114,22 +154,22 @@ impl Reading {
     pub(crate) fn resume(
         mut self: Box<Self>,
         worker: &mut Watch<Descent>,
-    ) -> Result<(), StageError> {
-        if let Some(done) = self.lost.take() {
-            let stalled = io::Error::from(Fault::Stalled);
-            match (self.hanging(done), self.step) {
-                (Some(entry), _) => self.drop_entry(worker, entry, &stalled)?,
-                // All was read by then.
-                (None, Step::Close) => return self.end(worker),
-                (None, Step::Open) => return self.fail(worker, "open", stalled),
-                (None, _) => return self.fail(worker, "list", stalled),
+    ) -> Result<Progress, StageError> {
+        let Some(done) = self.lost.take() else {
+            return self.go_on(worker);
+        };
+        let stalled = io::Error::from(Fault::Stalled);
+        let over = match (self.hanging(done), self.step) {
+            (Some(entry), _) => {
+                self.drop_entry(worker, entry, &stalled)?;
+                return self.go_on(worker);
             }
-            if self.step == Step::Fetch {
-                // `stat` fetches the rest of the chunk.
-                self.step = Step::HandOn;
-            }
-        }
-        self.go_on(worker)
+            // All was read by then.
+            (None, Step::Close) => self.end(worker),
+            (None, Step::Open) => self.fail(worker, "open", stalled),
+            (None, _) => self.fail(worker, "list", stalled),
+        };
+        over.map(|()| Progress::Finished)
     }
 
     /// The directory.
@@ -151,7 +191,7 @@ impl Reading {
     /// directories.
     pub(crate) fn hangs_with_its_device(&self, done: u64) -> bool {
         match (self.hanging(done), self.step) {
-            (Some(entry), _) => self.chunk.kind(entry as usize) != Some(Kind::Directory),
+            (Some(entry), _) => self.names.kind(entry as usize) != Some(Kind::Directory),
             (None, step) => step != Step::Open,
         }
     }
@@ -161,7 +201,11 @@ impl Reading {
         self.lost = Some(done);
     }
 
-    fn go_on(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<(), StageError> {
+    /// Reads on to the end of the directory, or until the worker is not wanted on its mount any more.
+    pub(crate) fn go_on(
+        mut self: Box<Self>,
+        worker: &mut Watch<Descent>,
+    ) -> Result<Progress, StageError> {
         loop {
             let asks = matches!(self.step, Step::Open | Step::List | Step::Resolve);
             if asks && worker.is_hopeless(&self.node) {
@@ -170,19 +214,29 @@ impl Reading {
                 } else {
                     "list"
                 };
-                return self.fail(worker, operation, Fault::Stalled.into());
+                self.fail(worker, operation, Fault::Stalled.into())?;
+                return Ok(Progress::Finished);
             }
-            let next = match self.step {
+            if self.listing.is_some()
+                && worker.frontier.is_over()
+                && let Some(mount) = worker.frontier.mount().cloned()
+            {
+                worker.frontier.hand_over(&mount, self);
+                return Ok(Progress::HandedOver);
+            }
+            let after = match self.step {
                 Step::Open => self.open(worker)?,
                 Step::List => self.list(worker)?,
                 Step::Resolve => self.resolve(worker)?,
-                Step::Fetch => self.fetch(worker)?,
                 Step::HandOn => self.hand_on(worker)?,
-                Step::Close => return self.end(worker),
+                Step::Close => {
+                    self.end(worker)?;
+                    FINISHED
+                }
             };
-            match next {
-                Some(reading) => self = reading,
-                None => return Ok(()),
+            match after {
+                After::Next(reading) => self = reading,
+                After::Over(progress) => return Ok(progress),
             }
         }
     }
@@ -200,6 +254,7 @@ impl Reading {
             drop(errand);
             answer
         })?;
+        worker.returned(1);
         let reading = worker.reading.take();
         Ok((
             reading.expect("it was put there, and nobody else takes it"),
@@ -207,105 +262,113 @@ impl Reading {
         ))
     }
 
-    fn open(
-        self: Box<Self>,
-        worker: &mut Watch<Descent>,
-    ) -> Result<Option<Box<Reading>>, StageError> {
+    fn open(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let (scan, node) = (Arc::clone(&worker.scan), Arc::clone(&self.node));
-        let above = node.parent().and_then(|parent| parent.identity());
-        let known = above
-            .map(|above| above.device)
-            .filter(|device| worker.filesystems.contains_key(device));
-        let opening = move |pulse: &Pulse| open(&scan, &node, known, pulse);
+        let here = worker.frontier.mount().map(|mount| mount.key);
+        let escort = worker.escort();
+        let parent = self.parent.take();
+        let opening = move |pulse: &Pulse| {
+            let passage = pass(escort.as_ref(), 1, pulse)?;
+            passage.spend(1, pulse)?;
+            let opened = open(&scan, &node, here, pulse);
+            // Closing it may ask the file system, too.
+            drop(parent);
+            opened
+        };
         let (mut reading, opened) = self.call_out(worker, opening)?;
-        let (listing, filesystem) = match opened {
+        let (listing, elsewhere) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 let error = after_cancel(&worker.scan.context, error);
-                return reading.fail(worker, "open", error).map(|()| None);
+                return reading.fail(worker, "open", error).map(|()| FINISHED);
             }
         };
         let node = Arc::clone(&reading.node);
-        if let (Some(found), Some(identity)) = (filesystem, node.identity()) {
-            worker.filesystems.insert(identity.device, found);
-        }
         reading.listing = Some(listing);
         let ending = match worker.scan.admit(&node, |on| worker.filesystem(on)) {
             Admission::Enter => {
                 reading.step = Step::List;
-                return Ok(Some(reading));
+                let Some(mount) = elsewhere else {
+                    return Ok(After::Next(reading));
+                };
+                worker.frontier.hand_over(&mount, reading);
+                return Ok(After::Over(Progress::HandedOver));
             }
             Admission::Skip => Ending::Excluded,
             Admission::Elsewhere => Ending::Elsewhere,
             Admission::Refuse(fault) => Ending::Failed("open", fault.into()),
         };
-        reading.close(worker, ending, true).map(|()| None)
+        reading.close(worker, ending, true).map(|()| FINISHED)
     }
 
-    fn list(
-        mut self: Box<Self>,
-        worker: &mut Watch<Descent>,
-    ) -> Result<Option<Box<Reading>>, StageError> {
+    fn list(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let Some(mut listing) = self.listing.take() else {
             let error = Fault::Stalled.into();
-            return self.fail(worker, "list", error).map(|()| None);
+            return self.fail(worker, "list", error).map(|()| FINISHED);
         };
-        // Nobody else has the chunk by now, but for a call that was given up.
-        let mut chunk = Arc::get_mut(&mut self.chunk)
+        // Others may still be at work on the names listed before.
+        let mut names = Arc::get_mut(&mut self.names)
             .map(std::mem::take)
             .unwrap_or_default();
         let since = SystemTime::now();
-        let (mut reading, (listing, mut chunk, more)) = self.call_out(worker, move |_| {
-            chunk.clear();
-            let more = listing.read(&mut chunk);
-            (listing, chunk, more)
+        let escort = worker.escort();
+        let (mut reading, (listing, mut names, more)) = self.call_out(worker, move |pulse| {
+            names.clear();
+            let more = pass(escort.as_ref(), 1, pulse).and_then(|passage| {
+                passage.spend(1, pulse)?;
+                listing.read(&mut names)
+            });
+            (listing, names, more)
         })?;
+        let more = more.map_err(|error| after_cancel(&worker.scan.context, error));
         // Nothing was read of it, so it may begin anew; later nobody knows where in another listing this one was.
         if more.as_ref().is_err_and(is_stale)
             && reading.sent.entries == 0
-            && chunk.is_empty()
+            && names.is_empty()
             && reading.reopened < STALE_REPETITIONS
         {
             reading.reopened += 1;
             listing.retire();
             reading.step = Step::Open;
-            return Ok(Some(reading));
+            return Ok(After::Next(reading));
         }
-        if chunk.metadata(0).is_some() {
-            worker.pending.batch.note_looked_at(since.into());
-            reading.sent.fetched += take_over_metadata(&mut chunk, reading.follows_links);
+        reading.looked_at = names.metadata(0).is_some().then_some(since);
+        if reading.looked_at.is_some() {
+            let kept = take_over_metadata(&mut names, reading.follows_links);
+            worker.scan.fetched.add(kept);
         }
         reading.listing = Some(listing);
         reading.more = more;
-        reading.listed += chunk.len() as u64;
-        reading.chunk = Arc::new(chunk);
+        reading.listed += names.len() as u64;
+        reading.names = Arc::new(names);
         reading.dropped.clear();
         let excludes = &worker.scan.excludes;
         if excludes.any() {
-            let (chunk, prefix) = (&reading.chunk, &mut reading.prefix);
-            let excluded = (0..chunk.len()).filter(|&entry| {
-                let is_directory = chunk.kind(entry) == Some(Kind::Directory);
-                excludes.matches(prefix, chunk.name(entry), is_directory)
+            let (names, prefix) = (&reading.names, &mut reading.prefix);
+            let excluded = (0..names.len()).filter(|&entry| {
+                let is_directory = names.kind(entry) == Some(Kind::Directory);
+                excludes.matches(prefix, names.name(entry), is_directory)
             });
             reading.dropped.extend(excluded.map(|entry| entry as u32));
             worker.scan.excluded.add(reading.dropped.len() as u64);
         }
         reading.step = Step::Resolve;
-        Ok(Some(reading))
+        Ok(After::Next(reading))
     }
 
-    /// Finds the directories of the chunk and puts them on the frontier.
-    fn resolve(
-        self: Box<Self>,
-        worker: &mut Watch<Descent>,
-    ) -> Result<Option<Box<Reading>>, StageError> {
+    /// Finds the directories among the names and puts them on the frontier.
+    fn resolve(self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let unresolved: Vec<u32> = self.unresolved().collect();
         let (mut reading, resolved) = match (unresolved.is_empty(), &self.listing) {
             (false, Some(listing)) => {
-                let (handle, chunk) = (listing.shared_handle(), Arc::clone(&self.chunk));
+                let (handle, chunk) = (listing.shared_handle(), Arc::clone(&self.names));
                 let (backend, follow) = (Arc::clone(&worker.scan.backend), self.follows_links);
+                let escort = worker.escort();
                 self.call_out(worker, move |pulse| {
-                    resolve_all(&*backend, &handle, &chunk, unresolved, follow, pulse)
+                    let escort = escort.as_ref();
+                    resolve_all(
+                        &*backend, &handle, &chunk, unresolved, follow, escort, pulse,
+                    )
                 })?
             }
             _ => (self, Vec::new()),
@@ -318,12 +381,12 @@ impl Reading {
                     kind,
                     leads_to_directory,
                 }) => {
-                    let became_known = reading.chunk.kind(name).is_none();
+                    let became_known = reading.names.kind(name).is_none();
                     if became_known {
                         // A call that was given up may still read the chunk; then this goes on with a copy.
-                        Arc::make_mut(&mut reading.chunk).set_kind(name, kind);
+                        Arc::make_mut(&mut reading.names).set_kind(name, kind);
                     }
-                    let chunk = &reading.chunk;
+                    let chunk = &reading.names;
                     let excludes = &worker.scan.excludes;
                     if became_known
                         && kind == Kind::Directory
@@ -341,114 +404,125 @@ impl Reading {
         }
         reading.dropped.sort_unstable();
         let mut plain = Entries::default();
-        for entry in 0..reading.chunk.len() {
-            if reading.chunk.kind(entry) == Some(Kind::Directory) && !reading.drops(entry) {
-                plain.push(reading.chunk.name(entry).as_bytes(), None, 0);
+        for entry in 0..reading.names.len() {
+            if reading.names.kind(entry) == Some(Kind::Directory) && !reading.drops(entry) {
+                plain.push(reading.names.name(entry).as_bytes(), None, 0);
             }
         }
         // A followed link stands for its directory; who finds that another is one knows that nobody looks into it.
         for &entry in &leading {
-            Arc::make_mut(&mut reading.chunk).set_kind(entry as usize, Kind::Directory);
+            Arc::make_mut(&mut reading.names).set_kind(entry as usize, Kind::Directory);
         }
+        reading.arrange(worker);
+        let names = &reading.names;
         reading.sent.directories += (plain.len() + followed.len()) as u64;
-        let frontier = &mut worker.frontier;
-        frontier.push(Siblings::new(&reading.node, plain, false));
-        frontier.push(Siblings::new(&reading.node, followed, true));
-        reading.step = Step::Fetch;
-        Ok(Some(reading))
-    }
-
-    fn fetch(
-        self: Box<Self>,
-        worker: &mut Watch<Descent>,
-    ) -> Result<Option<Box<Reading>>, StageError> {
-        let handle = match &self.listing {
-            Some(listing) if self.goes_ahead(worker) => Some(listing.shared_handle()),
-            _ => None,
-        };
-        let (mut reading, fetched) = match (handle, worker.ahead.take()) {
-            (Some(handle), Some(mut ahead)) => {
-                let batch = &mut worker.pending.batch;
-                batch.note_looked_at(SystemTime::now().into());
-                let metadata = batch.take_metadata();
-                let (chunk, follow) = (Arc::clone(&self.chunk), self.follows_links);
-                let (mut reading, (ahead, metadata, count)) =
-                    self.call_out(worker, move |pulse| {
-                        let (metadata, count) =
-                            ahead.fetch(&chunk, &handle, follow, metadata, pulse);
-                        (ahead, metadata, count)
-                    })?;
-                worker.ahead = Some(ahead);
-                reading.sent.fetched += count;
-                (reading, Some(metadata))
-            }
-            (_, ahead) => {
-                worker.ahead = ahead;
-                (self, None)
-            }
-        };
-        reading.fetched = fetched;
+        reading.sent.entries += names.len() as u64;
+        if !(plain.is_empty() && followed.is_empty()) {
+            let handles = &worker.scan.directories.handles;
+            let parent = reading.itself.get_or_insert_with(|| {
+                Parent::new(&reading.node, (!reading.is_left_to_stat).then_some(handles))
+            });
+            let (plain, followed) = (
+                Siblings::new(parent, plain, false),
+                Siblings::new(parent, followed, true),
+            );
+            worker.frontier.push(plain);
+            worker.frontier.push(followed);
+        }
+        if let Some(looked_at) = reading.looked_at {
+            worker.hand_on_known(&reading.node, &reading.names, looked_at.into())?;
+            return reading.after_names(worker);
+        }
+        if reading.is_left_to_stat {
+            worker.hand_on(&reading.node, &reading.names, 0..reading.names.len())?;
+            return reading.after_names(worker);
+        }
+        reading.chunk = Some((Arc::new(Chunk::new(&reading.node, &reading.names)), false));
         reading.step = Step::HandOn;
-        Ok(Some(reading))
+        Ok(After::Next(reading))
     }
 
-    /// Whether to fetch the metadata of the names just read here: as long as nobody lacks work. Asked for every chunk,
-    /// because in a huge directory the others run out of work meanwhile.
-    fn goes_ahead(&self, worker: &mut Descent) -> bool {
-        if self.chunk.is_empty()
-            || self.chunk.metadata(0).is_some()
-            || !self.dropped.is_empty()
-            || worker.frontier.has_sleepers()
-            || worker.is_hopeless(&self.node)
-        {
-            return false;
+    /// Takes out what is not handed on, and puts the rest into the order in which the disk likes to be asked, if it is
+    /// the disk that is asked.
+    fn arrange(&mut self, worker: &Descent) {
+        let mount = worker.frontier.mount();
+        let sorts = !self.is_left_to_stat
+            && mount.is_some_and(|mount| {
+                let filesystem = mount.filesystem;
+                mount.limit.latency() > FROM_MEMORY
+                    && filesystem.is_some_and(|found| found.profile().inode_order)
+            });
+        if self.dropped.is_empty() && !sorts {
+            return;
         }
-        let identity = self.node.identity();
-        let filesystem = identity.and_then(|identity| worker.filesystem(identity));
-        worker
-            .ahead
-            .as_mut()
-            .is_some_and(|ahead| ahead.tries(filesystem))
+        let kept = |entry: &u32| !self.drops(*entry as usize);
+        let mut order: Vec<u32> = (0..self.names.len() as u32).filter(kept).collect();
+        if sorts {
+            order.sort_unstable_by_key(|&entry| self.names.inode_hint(entry as usize));
+        }
+        let mut names = Entries::with_capacity(order.len());
+        for entry in order.into_iter().map(|entry| entry as usize) {
+            names.append_range(&self.names, entry..entry + 1);
+        }
+        self.names = Arc::new(names);
+        self.dropped.clear();
     }
 
-    fn hand_on(
-        mut self: Box<Self>,
-        worker: &mut Watch<Descent>,
-    ) -> Result<Option<Box<Reading>>, StageError> {
-        self.dropped.sort_unstable();
-        self.dropped.dedup();
-        let batch = &mut worker.pending.batch;
-        let mut start = 0;
-        for &entry in &self.dropped {
-            batch.append_range(&self.node, &self.chunk, start..entry as usize);
-            start = entry as usize + 1;
+    /// Hands the names on, with their metadata where that is wanted. Others may help.
+    fn hand_on(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
+        while let Some((chunk, mut shared)) = self.chunk.take() {
+            let helpers = if shared { 0 } else { worker.frontier.helpers() };
+            if helpers > 0 && worker.is_worth_sharing(&chunk) {
+                worker.frontier.offer(&chunk, helpers);
+                shared = true;
+            }
+            let Some(claim) = chunk.claim(worker.share_of(&chunk, shared)) else {
+                if shared {
+                    worker.frontier.withdraw(&chunk);
+                }
+                self.chunk = self.left.pop().map(|chunk| (chunk, true));
+                continue;
+            };
+            let handle = self.listing.as_ref().map(Listing::shared_handle);
+            self.chunk = Some((Arc::clone(&chunk), shared));
+            worker.reading = Some(self);
+            let rest = chunk::fetch(worker, claim, handle)?;
+            let reading = worker.reading.take();
+            self = reading.expect("it was put there, and nobody else takes it");
+            if let Some(rest) = rest {
+                self.left.extend(self.chunk.take().map(|(chunk, _)| chunk));
+                self.chunk = Some((rest.into_chunk(), false));
+                return Ok(After::Next(self));
+            }
+            // While others are at work on these, more names can be listed.
+            let lists_on = matches!(self.more, Ok(true)) && self.left.len() < CHUNKS;
+            if shared && lists_on && chunk.has_helpers() && !chunk.is_exhausted() {
+                self.left.extend(self.chunk.take().map(|(chunk, _)| chunk));
+                break;
+            }
         }
-        batch.append_range(&self.node, &self.chunk, start..self.chunk.len());
-        if let Some(metadata) = self.fetched.take() {
-            batch.put_metadata(metadata);
-        }
-        self.sent.entries += (self.chunk.len() - self.dropped.len()) as u64;
+        self.after_names(worker)
+    }
+
+    /// What comes when names were handed on.
+    fn after_names(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let limit = worker.scan.config.max_entries_per_directory;
         match std::mem::replace(&mut self.more, Ok(true)) {
             Ok(true) if limit.is_some_and(|limit| self.listed > limit) => {
                 let error = Fault::TooManyEntries.into();
-                self.fail(worker, "list", error).map(|()| None)
+                self.fail(worker, "list", error).map(|()| FINISHED)
             }
             Ok(true) => {
-                worker.flush_if_due()?;
                 self.step = Step::List;
-                Ok(Some(self))
+                Ok(After::Next(self))
             }
-            Ok(false) => self.complete(worker).map(|()| None),
-            Err(error) => self.fail(worker, "list", error).map(|()| None),
+            Ok(false) => {
+                let retires = self.sent.directories == 0 && !self.is_left_to_stat;
+                self.close(worker, Ending::Complete, retires)
+                    .map(|()| FINISHED)
+            }
+            Err(error) => self.fail(worker, "list", error).map(|()| FINISHED),
         }
-    }
-
-    fn complete(self: Box<Self>, worker: &mut Watch<Descent>) -> Result<(), StageError> {
-        let sent = self.sent;
-        worker.scan.fetched.add(sent.fetched);
-        let retires = sent.directories == 0 && sent.fetched == sent.entries;
-        self.close(worker, Ending::Complete, retires)
     }
 
     fn fail(
@@ -468,18 +542,25 @@ impl Reading {
         retires: bool,
     ) -> Result<(), StageError> {
         (self.step, self.ending) = (Step::Close, Some(ending));
+        let itself = self.itself.take();
         let Some(listing) = self.listing.take() else {
             return self.end(worker);
         };
-        let (reading, ()) = self.call_out(worker, move |_| match retires {
-            true => listing.retire(),
-            false => drop(listing),
+        // The directories in it are opened right away, unless they are many.
+        let lingers = itself.is_some() && !self.is_left_to_stat && self.sent.directories <= FEW;
+        let (reading, ()) = self.call_out(worker, move |_| {
+            match (retires, lingers) {
+                (true, _) => listing.retire(),
+                (false, true) => listing.linger(),
+                (false, false) => drop(listing),
+            }
+            drop(itself);
         })?;
         reading.end(worker)
     }
 
     fn end(mut self: Box<Self>, worker: &mut Descent) -> Result<(), StageError> {
-        worker.spare = Arc::get_mut(&mut self.chunk)
+        worker.spare = Arc::get_mut(&mut self.names)
             .map(std::mem::take)
             .unwrap_or_default();
         match self.ending.take() {
@@ -516,9 +597,9 @@ impl Reading {
 
     /// The entries of the chunk of which more must be asked to know the directories among them.
     fn unresolved(&self) -> impl Iterator<Item = u32> {
-        let entries = 0..self.chunk.len() as u32;
+        let entries = 0..self.names.len() as u32;
         entries.filter(|&entry| {
-            let asks = match self.chunk.kind(entry as usize) {
+            let asks = match self.names.kind(entry as usize) {
                 None => true,
                 Some(kind) => self.follows_links && kind == Kind::Symlink,
             };
@@ -531,14 +612,13 @@ impl Reading {
         let done = usize::try_from(done).ok()?;
         match self.step {
             Step::Resolve => self.unresolved().nth(done),
-            Step::Fetch => u32::try_from(done).ok().filter(|_| done < self.chunk.len()),
             Step::Open | Step::List | Step::HandOn | Step::Close => None,
         }
     }
 
     fn path_of(&self, entry: u32) -> Vec<u8> {
         let mut path = Vec::new();
-        let name = self.chunk.name(entry as usize);
+        let name = self.names.name(entry as usize);
         self.node.write_entry_path(name, &mut path);
         path
     }
@@ -557,21 +637,25 @@ fn take_over_metadata(chunk: &mut Entries, follows_links: bool) -> u64 {
     kept
 }
 
-/// Opens a directory to list it, and asks what it is on unless that is `known` of its device.
+/// Opens a directory to list it, and finds out which mount it is on, unless it is the one that it was looked for on.
 fn open(
     scan: &Scan,
     node: &Arc<DirNode>,
-    known: Option<u64>,
+    here: Option<MountKey>,
     pulse: &Pulse,
-) -> io::Result<(Listing, Option<Option<Filesystem>>)> {
+) -> io::Result<(Listing, Option<Arc<Mount>>)> {
     let listing = scan.directories.handles.list(node, &|| {
         pulse.alive();
         scan.context.is_stopping() || scan.context.has_given_up()
     })?;
-    let device = node.identity().map(|identity| identity.device);
-    let asks = device.is_none() || device != known;
-    let filesystem = asks.then(|| Filesystem::of(listing.handle()).ok());
-    Ok((listing, filesystem))
+    let key = node.identity().map(MountKey::from);
+    let elsewhere = key.filter(|_| key != here).map(|key| {
+        scan.mounts.known(key).unwrap_or_else(|| {
+            scan.mounts
+                .of(key, node, Filesystem::of(listing.handle()).ok())
+        })
+    });
+    Ok((listing, elsewhere))
 }
 
 /// What an entry turned out to be.
@@ -587,6 +671,7 @@ fn resolve_all(
     chunk: &Entries,
     unresolved: Vec<u32>,
     follow: bool,
+    escort: Option<&Escort>,
     pulse: &Pulse,
 ) -> Vec<(u32, io::Result<Resolved>)> {
     let kind_of = |entry: usize, follow| {
@@ -594,6 +679,7 @@ fn resolve_all(
         Ok::<_, io::Error>(metadata.kind().unwrap_or(Kind::Other))
     };
     let resolve = |entry: usize| {
+        pass(escort, 1, pulse)?.spend(1, pulse)?;
         let kind = match chunk.kind(entry) {
             Some(kind) => kind,
             None => kind_of(entry, false)?,
@@ -621,6 +707,8 @@ fn resolve_all(
 
 #[cfg(test)]
 mod tests {
+    use statline_platform::Metadata;
+
     use super::*;
 
     #[test]

@@ -6,8 +6,8 @@
 
 mod fetching;
 
-use std::collections::HashMap;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,18 +16,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use statline_pipeline::{
     DEFAULT_INPUT, DEFAULT_OUTPUT, Declare, ErrorRecord, Inlet, InputPort, Kind, Opening, Order,
-    Outlet, OutputPort, Period, Properties, Pulse, Scope, StageError, Stop, ThreadSetting,
-    Threading, Watch, Watched,
+    Outlet, OutputPort, Period, Properties, Pulse, Scope, StageError, Stop, Threading, Watch,
+    Watched,
 };
 use statline_platform::{
-    DirNode, Fault, Fields, Kind as EntryKind, Metadata, error_code, is_cancelled,
+    DirNode, Fault, Fields, Kind as EntryKind, Metadata, Pinned, error_code, is_cancelled,
 };
 
-use self::fetching::Fetching;
+use self::fetching::{Fetching, Question};
+use crate::concurrency::{Gauge, Governor, Threads};
 use crate::directories::{BackendSetting, Directories, Errand, Wish, after_cancel, backend};
 use crate::error_codes;
 use crate::field::Field;
 use crate::fields::StatFields;
+use crate::mount::{Mount, MountKey, Mounts, Turn};
+use crate::mount_report::MountReport;
 use crate::recall::{Recall, Recaller};
 use crate::store::Store;
 use crate::{EntryBatch, RecordBatch};
@@ -40,6 +43,10 @@ pub struct StatConfig {
     pub fields: StatFields,
     /// Whether to read where symbolic links lead, as the field `target`.
     pub targets: bool,
+    /// How many calls may be under way on one mount at a time, together with those of `enumerate`.
+    pub max_concurrency: Option<NonZeroU32>,
+    /// How many calls may be made to one mount in a second, together with those of `enumerate`.
+    pub max_ops_per_second: Option<NonZeroU32>,
     /// The system calls to use.
     pub backend: BackendSetting,
     /// How old metadata may be, such as "1h", that an earlier run saw and that stand for a look; needs `cache`.
@@ -65,7 +72,7 @@ impl Kind for Stat {
     }
 
     fn threading(&self) -> Threading {
-        Threading::Parallel
+        Threading::Adaptive
     }
 
     fn declare(&self, config: Option<&StatConfig>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -94,6 +101,9 @@ impl Kind for Stat {
     ) -> Result<(), StageError> {
         let backend = backend(config.backend)?;
         let directories = Directories::of_run(stage, &backend)?;
+        directories
+            .politeness
+            .restrict(config.max_concurrency, config.max_ops_per_second);
         let fields = config.fields.to_fields();
         let recall = match (config.max_age, &config.cache) {
             (Some(max_age), Some(cache)) => {
@@ -110,31 +120,37 @@ impl Kind for Stat {
                 None
             }
         };
-        let threads = match stage.threads() {
-            ThreadSetting::Auto => directories.threads(),
-            ThreadSetting::Count(count) => count,
-        };
+        let governor = stage.resource(|| Ok(Governor::new()))?;
+        governor.start()?;
+        let report = MountReport::new(stage.context(), || ());
+        let most = Threads::most(stage.threads(), config.max_concurrency);
+        let threads = Threads::new(stage.threads(), most, &governor, move |mount, history| {
+            report.decided(mount, history);
+        });
+        let started = threads.start(None);
         let shared = Arc::new(Fetching {
             fields,
             targets: config.targets,
             vanished: stage.context().counter("vanished"),
             context: stage.context().clone(),
             backend,
+            mounts: Mounts::new(threads, &directories.politeness),
             directories,
+            _governor: governor,
         });
-        for _ in 0..threads {
+        let recall = Arc::new(recall);
+        for _ in 0..started {
             stage.watched(|ends| {
-                Ok(StatWorker {
-                    input: ends.input(&input),
-                    out: ends.output(&output),
-                    errand: Errand::new(&shared.directories),
-                    shared: Arc::clone(&shared),
-                    inode_order: HashMap::new(),
-                    recaller: recall.as_ref().map(Recall::worker),
-                    work: None,
-                    spare: Vec::new(),
-                })
+                let (input, out) = (ends.input(&input), ends.output(&output));
+                Ok(StatWorker::new(&shared, input, out, &recall))
             })?;
+        }
+        for _ in started..most {
+            let (shared, recall) = (Arc::clone(&shared), Arc::clone(&recall));
+            stage.watched_in_reserve(move |ends| {
+                let (input, out) = (ends.input(&input), ends.output(&output));
+                Ok(StatWorker::new(&shared, input, out, &recall))
+            });
         }
         Ok(())
     }
@@ -164,8 +180,7 @@ struct StatWorker {
     out: Outlet<RecordBatch>,
     shared: Arc<Fetching>,
     errand: Arc<Errand>,
-    /// Whether a device likes to be asked in the order of inode numbers.
-    inode_order: HashMap<u64, bool>,
+    gauge: Gauge,
     /// Where metadata may be remembered from earlier runs.
     recaller: Option<Recaller>,
     /// The batch at hand.
@@ -186,6 +201,8 @@ struct Work {
     /// Groups in which an entry hung; a second one is not waited for.
     hung: Vec<usize>,
     asking: Asking,
+    /// The right to be at work on the mount that is asked.
+    turn: Option<Turn>,
     /// Set when the call under way was given up: how many of its own steps were done.
     lost: Option<u64>,
 }
@@ -198,6 +215,8 @@ struct Asking {
     directory: Option<Arc<DirNode>>,
     /// The entries in the order in which they are asked for.
     order: Arc<Vec<u32>>,
+    /// How many of them were asked for before.
+    first: usize,
 }
 
 impl Watched for StatWorker {
@@ -258,13 +277,17 @@ impl Work {
                 group: 0,
                 directory: None,
                 order: Arc::default(),
+                first: 0,
             },
+            turn: None,
             lost: None,
         }
     }
 
     /// Accounts for what hangs. What was fetched with it is lost and fetched again.
     fn resume(mut self, worker: &mut Watch<StatWorker>) -> Result<Work, StageError> {
+        // Whoever waits for the next turn must not hold one.
+        self.turn = None;
         self.metadata.resize(self.batch.len(), Metadata::default());
         if self
             .metadata
@@ -278,13 +301,15 @@ impl Work {
                 operation,
                 group,
                 order,
+                first,
                 ..
             } = self.asking.clone();
-            let first = usize::try_from(done).unwrap_or(usize::MAX).min(order.len());
+            let done_of_call = usize::try_from(done).unwrap_or(usize::MAX);
+            let hung = first.saturating_add(done_of_call).min(order.len());
             // Without a single entry that hangs it is the directory, and all in it.
             let hangs = match self.hanging(done) {
-                Some(_) if !self.hung.contains(&group) => first..first + 1,
-                Some(_) => first..order.len(),
+                Some(_) if !self.hung.contains(&group) => hung..hung + 1,
+                Some(_) => hung..order.len(),
                 None => 0..order.len(),
             };
             self.hung.push(group);
@@ -299,8 +324,9 @@ impl Work {
     /// The entry that the call under way hangs on, if it is about single entries.
     fn hanging(&self, done: u64) -> Option<u32> {
         let done = usize::try_from(done).ok()?;
+        let Asking { order, first, .. } = &self.asking;
         let single = self.asking.operation != "open";
-        self.asking.order.get(done).copied().filter(|_| single)
+        order.get(first + done).copied().filter(|_| single)
     }
 
     /// Makes a watched call, during which this lies with the worker.
@@ -329,6 +355,7 @@ impl Work {
     fn finish(mut self, worker: &mut Watch<StatWorker>) -> Result<(), StageError> {
         let mut start = 0;
         let mut group = 0;
+        let mut asks = worker.shared.targets;
         // The batch is shared with calls that were given up, so it is not borrowed while others are made.
         while let Some((directory, end)) = self.batch.group(group) {
             let directory = Arc::clone(directory);
@@ -345,7 +372,10 @@ impl Work {
             }
             match order.is_empty() {
                 true => worker.spare = order,
-                false => self = self.stat_group(worker, group, directory, order)?,
+                false => {
+                    asks = true;
+                    self = self.stat_group(worker, group, directory, order)?;
+                }
             }
             (start, group) = (end, group + 1);
         }
@@ -358,8 +388,9 @@ impl Work {
             false => None,
         };
         self.find_changed_kinds(worker)?;
+        // Who brought all metadata with the names has let go of the directories, too.
         for end in self.batch.ends() {
-            if end.directories == 0 {
+            if asks && end.directories == 0 {
                 worker.shared.directories.handles.retire(&end.directory);
             }
         }
@@ -399,59 +430,119 @@ impl Work {
             let error = Fault::Stalled.into();
             return self.group_failed(worker, &order, "stat", &error);
         }
-        let mut asking = Asking {
+        let mount = directory.identity().map(MountKey::from);
+        let mount = mount.and_then(|key| worker.shared.mounts.known(key));
+        if let Some(mount) = &mount {
+            debug_assert!(self.turn.is_none(), "whoever holds a turn waits for none");
+            self.turn = mount.turn();
+            if self.turn.is_none() {
+                self.turn = worker.parked(|worker| {
+                    let context = &worker.shared.context;
+                    mount.wait_for_turn(|| context.is_stopping())
+                });
+            }
+            if self.turn.is_none() {
+                return Err(StageError::Stopped(Stop::Cancelled));
+            }
+            if mount.limit.room() > 0 && worker.input.has_more() {
+                worker.shared.context.call_up();
+            }
+        }
+        worker.gauge.restart(None);
+        let asking = Asking {
             operation: "open",
             group,
             directory: Some(Arc::clone(&directory)),
             order: Arc::new(order),
+            first: 0,
         };
-        let device = directory.identity().map(|identity| identity.device);
-        let known = device.and_then(|device| worker.inode_order.get(&device).copied());
-        let (work, opened) = self.call_out(worker, asking.clone(), {
-            let (shared, directory) = (Arc::clone(&worker.shared), Arc::clone(&directory));
-            move |pulse: &Pulse| shared.open(&directory, known, pulse)
-        })?;
-        self = work;
-        let (pinned, inode_order) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
+        let (mut work, unasked) = self.ask(worker, &directory, mount, asking)?;
+        work.turn = None;
+        match unasked {
+            Some((order, error)) => work.group_failed(worker, &order, "open", &error),
+            None => Ok(work),
+        }
+    }
+
+    /// Asks for entries of one directory. Returns those that were not asked for as it cannot be opened.
+    #[expect(clippy::type_complexity, reason = "used once, right above")]
+    fn ask(
+        mut self,
+        worker: &mut Watch<StatWorker>,
+        directory: &Arc<DirNode>,
+        mount: Option<Arc<Mount>>,
+        mut asking: Asking,
+    ) -> Result<(Work, Option<(Vec<u32>, io::Error)>), StageError> {
+        let mut mount = mount;
+        let mut opened: Option<Pinned> = None;
+        while asking.first < asking.order.len() {
+            let pinned = match opened.take() {
+                Some(pinned) => pinned,
+                None => {
+                    asking.operation = "open";
+                    let call = {
+                        let (shared, directory) =
+                            (Arc::clone(&worker.shared), Arc::clone(directory));
+                        let mount = mount.clone();
+                        move |pulse: &Pulse| shared.open(&directory, mount, pulse)
+                    };
+                    let (work, opened) = self.call_out(worker, asking.clone(), call)?;
+                    self = work;
+                    let (pinned, found) = match opened {
+                        Ok(opened) => opened,
+                        Err(error) => {
+                            let error = after_cancel(&worker.shared.context, error);
+                            let unasked = asking.order[asking.first..].to_vec();
+                            return Ok((self, Some((unasked, error))));
+                        }
+                    };
+                    mount = found;
+                    pinned
+                }
+            };
+            // The one given to the last call is still with the work.
+            self.asking.order = Arc::default();
+            if asking.first == 0 && asks_in_inode_order(mount.as_deref()) {
+                let entries = self.batch.entries();
+                let order = Arc::make_mut(&mut asking.order);
+                order.sort_unstable_by_key(|&entry| entries.inode_hint(entry as usize));
+            }
+            asking.operation = "stat";
+            let call = {
+                let (shared, batch) = (Arc::clone(&worker.shared), Arc::clone(&self.batch));
+                let (directory, asking) = (Arc::clone(directory), asking.clone());
+                let metadata = std::mem::take(&mut self.metadata);
+                let gate = mount.as_ref().map(|mount| &mount.gate);
+                let escort = gate.and_then(|gate| gate.escort(&shared.context));
+                move |pulse: &Pulse| {
+                    let question = Question {
+                        batch: &batch,
+                        directory: &directory,
+                        order: &asking.order[asking.first..],
+                        escort: escort.as_ref(),
+                    };
+                    shared.stat_some(&question, pinned, metadata, pulse)
+                }
+            };
+            let (work, answers) = self.call_out(worker, asking.clone(), call)?;
+            self = work;
+            self.metadata = answers.metadata;
+            opened = answers.pinned;
+            asking.first += answers.done;
+            if let Some(mount) = &mount {
+                worker.gauge.returned(answers.done as u64, &mount.limit);
+            }
+            for (entry, error) in answers.errors {
                 let error = after_cancel(&worker.shared.context, error);
-                let order = Arc::unwrap_or_clone(asking.order);
-                return self.group_failed(worker, &order, "open", &error);
+                if is_cancelled(&error) {
+                    return Err(StageError::Stopped(Stop::Cancelled));
+                }
+                self.entry_failed(worker, entry, "stat", &error)?;
             }
-        };
-        if let Some(device) = device {
-            worker.inode_order.insert(device, inode_order);
         }
-        // The one given to the last call is still with the work.
-        self.asking.order = Arc::default();
-        let order = Arc::make_mut(&mut asking.order);
-        if inode_order && order.len() > 1 {
-            let entries = self.batch.entries();
-            order.sort_unstable_by_key(|&entry| entries.inode_hint(entry as usize));
-        }
-        asking.operation = "stat";
-        let metadata = std::mem::take(&mut self.metadata);
-        let call = {
-            let (shared, batch) = (Arc::clone(&worker.shared), Arc::clone(&self.batch));
-            let order = Arc::clone(&asking.order);
-            move |pulse: &Pulse| {
-                shared.stat_all(&batch, &directory, pinned, &order, metadata, pulse)
-            }
-        };
-        let (work, (metadata, errors)) = self.call_out(worker, asking.clone(), call)?;
-        self = work;
-        self.metadata = metadata;
         self.asking.order = Arc::default();
         worker.spare = Arc::unwrap_or_clone(asking.order);
-        for (entry, error) in errors {
-            let error = after_cancel(&worker.shared.context, error);
-            if is_cancelled(&error) {
-                return Err(StageError::Stopped(Stop::Cancelled));
-            }
-            self.entry_failed(worker, entry, "stat", &error)?;
-        }
-        Ok(self)
+        Ok((self, None))
     }
 
     fn group_failed(
@@ -546,6 +637,7 @@ impl Work {
                 group: group - 1,
                 directory: Some(Arc::clone(&directory)),
                 order: Arc::new(links),
+                first: 0,
             };
             let call = {
                 let (shared, batch) = (Arc::clone(&worker.shared), Arc::clone(&self.batch));
@@ -620,7 +712,31 @@ impl Targets {
     }
 }
 
+/// Whether a mount likes to be asked in the order of inode numbers.
+fn asks_in_inode_order(mount: Option<&Mount>) -> bool {
+    let filesystem = mount.and_then(|mount| mount.filesystem);
+    filesystem.is_some_and(|found| found.profile().inode_order)
+}
+
 impl StatWorker {
+    fn new(
+        shared: &Arc<Fetching>,
+        input: Inlet<EntryBatch>,
+        out: Outlet<RecordBatch>,
+        recall: &Option<Recall>,
+    ) -> StatWorker {
+        StatWorker {
+            input,
+            out,
+            errand: Errand::new(&shared.directories),
+            shared: Arc::clone(shared),
+            gauge: Gauge::new(),
+            recaller: recall.as_ref().map(Recall::worker),
+            work: None,
+            spare: Vec::new(),
+        }
+    }
+
     /// Whether nothing is to be asked of a directory's file system any more, because it does not answer.
     fn is_hopeless(&self, directory: &DirNode) -> bool {
         self.shared.context.has_given_up() || self.shared.directories.is_dead(directory)

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, ErrorRecord, Outcome, Period, PipelineSettings, RunReport};
+use statline_platform::BackendChoice;
 use statline_stages::{
     BackendSetting, DirectoryStatus, Enumerate, EnumerateConfig, RecordBatch, Rows, Stat,
     StatConfig,
@@ -146,14 +147,20 @@ fn error(operation: &str, code: &str, path: &str) -> (String, String, String) {
     (operation.to_owned(), code.to_owned(), path.to_owned())
 }
 
-const BACKENDS: [BackendSetting; 2] = [BackendSetting::Statx, BackendSetting::Fstatat];
+fn backends() -> Vec<BackendSetting> {
+    let mut backends = vec![BackendSetting::Statx, BackendSetting::Fstatat];
+    if statline_platform::select(BackendChoice::IoUring).is_ok() {
+        backends.push(BackendSetting::IoUring);
+    }
+    backends
+}
 
 #[test]
 fn what_cannot_be_read_is_named_and_everything_else_is_there() {
     let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         let all = scan(mounted.path(), backend);
         assert_eq!(all.report.outcome, Outcome::Complete, "{mounted}");
         all.has_all_but(&[]);
@@ -190,7 +197,7 @@ fn calls_that_fail_for_a_moment_are_made_again() {
     let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         for errno in [EINTR, EAGAIN, ESTALE] {
             for path in ["a/2", "b/c/1"] {
                 // The kernel itself asks again after ESTALE, several times for one call.
@@ -220,7 +227,7 @@ fn entries_that_are_gone_are_counted_and_no_error() {
     let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         let gone = |path| Rule::on(Operation::Lookup).path(path).errno(2);
         mounted.set_rules(vec![gone("a/2"), gone("b/c")]).unwrap();
         let scanned = scan(mounted.path(), backend);
@@ -242,7 +249,7 @@ fn what_is_not_what_it_was_listed_as_is_recorded_as_it_is_and_named_if_nobody_lo
     let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         let rule = Rule::on(Operation::Readdir)
             .path("b/c")
             .shows(Shown::new().kind(Kind::File));
@@ -278,7 +285,7 @@ fn directories_that_list_for_ever_are_given_up() {
     let Some(mounted) = TestFs::generated(tree).mount_unless_skipped().unwrap() else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         for cookies in [
             Cookies::Stuck { from: 3 },
             Cookies::Cycle {
@@ -348,7 +355,7 @@ fn one_thing_that_hangs_is_given_up_and_everything_else_is_there() {
             &["b/c", "b/c/1"],
         ),
     ];
-    for backend in BACKENDS {
+    for backend in backends() {
         for (rule, operation, path, missing) in &hangs {
             let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
                 return;
@@ -375,7 +382,7 @@ fn one_thing_that_hangs_is_given_up_and_everything_else_is_there() {
 
 #[test]
 fn when_everything_hangs_below_the_root_the_run_ends_in_time_and_says_so() {
-    for backend in BACKENDS {
+    for backend in backends() {
         let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
             return;
         };
@@ -429,7 +436,7 @@ fn a_directory_that_is_gone_half_way_has_failed_and_has_not_vanished() {
     let Some(mounted) = TestFs::generated(tree()).mount_unless_skipped().unwrap() else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         // What is read of it by then has been sent: whoever reads on must not take the rest for gone as well.
         let rule = Rule::on(Operation::Readdir)
             .path("a")
@@ -491,7 +498,7 @@ fn a_followed_link_whose_target_cannot_be_reached_is_an_error_and_not_a_link_to_
     let Some(mounted) = TestFs::generated(tree).mount_unless_skipped().unwrap() else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         let follow = |walk: &mut EnumerateConfig| walk.follow_symlinks = true;
         let settings = PipelineSettings::default;
         mounted.set_rules(Vec::new()).unwrap();
@@ -518,4 +525,17 @@ fn a_followed_link_whose_target_cannot_be_reached_is_an_error_and_not_a_link_to_
         // Whoever counts must not take it for gone.
         assert_eq!(scanned.promised["a"], 5);
     }
+}
+
+#[test]
+fn a_backend_that_is_not_to_be_had_fails_the_run_with_the_reason() {
+    let Err(unavailable) = statline_platform::select(BackendChoice::IoUring) else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let scanned = scan(directory.path(), BackendSetting::IoUring);
+    assert_eq!(scanned.report.outcome, Outcome::Failed);
+    let cause = format!("{:?}", scanned.report.cause);
+    assert!(cause.contains(unavailable.reason()), "{cause}");
+    assert!(cause.contains("the backend io_uring is not available here"));
 }

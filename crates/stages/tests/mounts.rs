@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, ErrorRecord, Outcome, RunReport};
+use statline_platform::BackendChoice;
 use statline_stages::{
     BackendSetting, DirectoryStatus, Enumerate, EnumerateConfig, RecordBatch, Rows, Stat,
     StatConfig,
@@ -89,8 +90,14 @@ fn scan(root: &Path, walk: EnumerateConfig) -> Scanned {
     }
 }
 
-/// Both tell mounts apart, each in its own way.
-const BACKENDS: [BackendSetting; 2] = [BackendSetting::Statx, BackendSetting::Fstatat];
+/// Each tells mounts apart in its own way.
+fn backends() -> Vec<BackendSetting> {
+    let mut backends = vec![BackendSetting::Statx, BackendSetting::Fstatat];
+    if statline_platform::select(BackendChoice::IoUring).is_ok() {
+        backends.push(BackendSetting::IoUring);
+    }
+    backends
+}
 
 #[test]
 fn a_directory_mounted_below_itself_is_an_error_and_is_not_entered() {
@@ -100,7 +107,7 @@ fn a_directory_mounted_below_itself_is_an_error_and_is_not_entered() {
     let Some(_bound) = Bound::new(root, &root.join("a/up")) else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         let mut walk = EnumerateConfig::new([root]);
         walk.backend = backend;
         let scanned = scan(root, walk);
@@ -122,7 +129,7 @@ fn one_file_system_stops_at_a_mount_of_the_same_device() {
     let Some(_bound) = Bound::new(&root.join("other"), &root.join("point")) else {
         return;
     };
-    for backend in BACKENDS {
+    for backend in backends() {
         let mut walk = EnumerateConfig::new([root]);
         walk.backend = backend;
         let scanned = scan(root, walk.clone());

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use statline_platform::{BackendChoice, select};
 
 use crate::tree::{job, small};
 use crate::{installed, run_in, statline, status, stderr, stdout, succeeded};
@@ -230,6 +231,7 @@ fn doctor_tells_what_it_found_out() {
         "profile",
         "backend",
         "statx",
+        "io_uring",
         "kinds",
         "fields",
         "cost of a stat",
@@ -247,6 +249,11 @@ fn doctor_tells_what_it_found_out() {
         "results are flat"
     );
     assert_eq!(json["sample"]["entries"], 14);
+    let io_uring = &json["io_uring"];
+    match select(BackendChoice::IoUring) {
+        Ok(backend) => assert_eq!(io_uring["calls_at_once"], backend.calls_at_once()),
+        Err(error) => assert_eq!(io_uring["error"], error.reason()),
+    }
     fs::create_dir(home.path().join("empty")).unwrap();
     let told = stdout(&succeeded(run_in(home.path(), &["doctor", "empty"])));
     assert!(told.contains("too few to tell"), "{told}");

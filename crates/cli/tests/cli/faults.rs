@@ -248,7 +248,7 @@ fn an_output_directory_that_vanishes_fails_every_output() {
 }
 
 /// The binary as somebody who may not do everything; `None` where that cannot be had.
-fn unprivileged() -> Option<Command> {
+pub(crate) fn unprivileged() -> Option<Command> {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     if !is_root {
         return Some(statline());

@@ -25,7 +25,7 @@ const IMPATIENT: [&str; 4] = [
     "--set",
     "pipeline.stall_after=2s",
     "--set",
-    "pipeline.stall_timeout=6s",
+    "pipeline.stall_timeout=4s",
 ];
 
 /// Scans a mount with rows to a file, as a program of its own; says how long that took.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
+use statline_platform::{BackendChoice, select};
 use statline_testfs::hostile_tree;
 
 use crate::{installed, statline, status};
@@ -128,7 +129,11 @@ fn every_field_is_what_find_prints() {
     let expected = found(home.path());
     assert!(expected.len() > 8_000, "{}", expected.len());
     let expected: BTreeMap<Vec<u8>, Row> = by_path(expected);
-    for backend in ["statx", "fstatat"] {
+    let mut backends = vec!["statx", "fstatat"];
+    if select(BackendChoice::IoUring).is_ok() {
+        backends.push("io_uring");
+    }
+    for backend in backends {
         let rows = by_path(scanned(home.path(), backend));
         assert_eq!(rows.len(), expected.len());
         for (path, row) in rows {

@@ -56,6 +56,8 @@ fn every_flag_means_the_same_in_the_file() {
         ],
         &["-j", "3", "-o", "-"],
         &["--threads", "1", "-o", "-"],
+        &["-j", "2..64", "-o", "-"],
+        &["-j", "auto", "-o", "-"],
         &["--backend", "fstatat", "-o", "-"],
         &[
             "--set",

@@ -268,6 +268,7 @@ fn depth_and_links_are_followed_as_far_as_asked() {
     assert_eq!(count(&["-d", "0"]), 1);
     assert_eq!(count(&["-d", "1"]), 7);
     assert_eq!(count(&["-j", "1"]), ENTRIES);
+    assert_eq!(count(&["-j", "2..64"]), ENTRIES);
     assert_eq!(count(&["-x", "--backend", "fstatat"]), ENTRIES);
     // The link shows again what is in src: a directory in it, its file and directory, and a file each.
     assert_eq!(count(&["-L"]), ENTRIES + 6);
@@ -509,7 +510,9 @@ fn what_makes_no_sense_together_is_refused() {
         (&["--fields", "path,siez"], "size"),
         (&["--sort", "siez"], "size"),
         (&["-e", "[a"], "stages.walk.exclude[0]"),
-        (&["-j", "0"], "threads"),
+        (&["-j", "0"], "0 is not a number of threads from 1 to 512"),
+        (&["-j", "8..2"], "write the smaller one as min"),
+        (&["-j", "many"], "a range such as 2..64"),
         (&["--no-such-flag"], "unexpected argument"),
     ] {
         let output = run_in(home.path(), &[&["scan", "data"], arguments].concat());

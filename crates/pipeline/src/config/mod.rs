@@ -23,8 +23,10 @@ mod statements;
 mod suggest;
 mod syntax;
 mod text;
+mod threads;
 mod tree;
 mod variables;
+mod whole_number;
 
 #[cfg(test)]
 mod tests;
@@ -33,7 +35,8 @@ pub use document::{ReadError, read_limited};
 pub use location::Location;
 pub use problem::{Problem, Severity};
 pub use problems::Problems;
-pub use settings::{PipelineSettings, ThreadSetting};
+pub use settings::PipelineSettings;
+pub use threads::ThreadSetting;
 pub use variables::Environment;
 
 pub(crate) use description::{STAGE_KEYS, StageDescription, describe};

@@ -3,11 +3,12 @@
 //! Each is a type that refuses what is out of its range, so its message is made where those of the
 //! kinds' options are.
 
-use std::fmt;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer};
+
+use super::whole_number::Range;
 
 use crate::quantity::{ByteSize, Period};
 
@@ -51,15 +52,6 @@ impl Default for PipelineSettings {
             keep_partial: false,
         }
     }
-}
-
-/// How many threads a stage runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThreadSetting {
-    /// As many as pay.
-    Auto,
-    /// Exactly so many: 1 to 512.
-    Count(usize),
 }
 
 /// The `[pipeline]` table as it is written.
@@ -155,84 +147,5 @@ impl<'de> Deserialize<'de> for StallLimit {
             ));
         }
         Ok(Self(period))
-    }
-}
-
-impl<'de> Deserialize<'de> for ThreadSetting {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Asked for as a number, so that one can come from a variable; the visitor takes the text
-        // as well.
-        deserializer.deserialize_u64(ThreadVisitor)
-    }
-}
-
-/// A whole number within bounds.
-struct Range {
-    low: u64,
-    high: u64,
-    expected: &'static str,
-}
-
-impl Range {
-    fn check<E: de::Error>(&self, value: u64) -> Result<usize, E> {
-        let in_range = (self.low..=self.high).contains(&value);
-        let value = usize::try_from(value).ok().filter(|_| in_range);
-        value.ok_or_else(|| {
-            E::invalid_value(de::Unexpected::Other("another number"), &self.expected)
-        })
-    }
-}
-
-impl Visitor<'_> for Range {
-    type Value = usize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<usize, E> {
-        // Whatever is negative is as wrong as zero.
-        self.check(u64::try_from(value).unwrap_or(0))
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<usize, E> {
-        self.check(value)
-    }
-}
-
-struct ThreadVisitor;
-
-impl ThreadVisitor {
-    const EXPECTED: &str = "\"auto\" or a number of threads from 1 to 512";
-
-    fn range() -> Range {
-        Range {
-            low: 1,
-            high: 512,
-            expected: Self::EXPECTED,
-        }
-    }
-}
-
-impl Visitor<'_> for ThreadVisitor {
-    type Value = ThreadSetting;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::EXPECTED)
-    }
-
-    fn visit_i64<E: de::Error>(self, value: i64) -> Result<ThreadSetting, E> {
-        Self::range().visit_i64(value).map(ThreadSetting::Count)
-    }
-
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<ThreadSetting, E> {
-        Self::range().visit_u64(value).map(ThreadSetting::Count)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<ThreadSetting, E> {
-        match text {
-            "auto" => Ok(ThreadSetting::Auto),
-            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shuttle::thread;
 
 use super::{below, explore};
+use crate::meter::{StageMeter, WorkerMeter};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::watch::{Watch, Watched};
@@ -73,7 +74,8 @@ fn each_call_is_made_or_given_up_once_whenever_its_worker_is_replaced() {
             lost: false,
         };
         let replaced: Arc<AtomicBool> = Arc::default();
-        let mut watch = Watch::new(Box::new(counter), &replaced);
+        let meter = Arc::new(WorkerMeter::new(&Arc::new(StageMeter::new()), 0, false));
+        let mut watch = Watch::new(Box::new(counter), &replaced, &meter);
         let mut slot = watch.slot();
         let mut threads = vec![thread::spawn(move || {
             let result = watch.run();

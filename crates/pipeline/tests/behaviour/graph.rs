@@ -2,7 +2,7 @@
 
 use statline_pipeline::testing::{Collected, Items};
 use statline_pipeline::{
-    Builder, CancelHandle, Declare, InputPort, Kind, Opening, Order, Outlet, OutputPort,
+    Builder, CancelHandle, Declare, InputPort, Kind, NewStage, Opening, Order, Outlet, OutputPort,
     Properties, StageError, StageRef, Threading,
 };
 
@@ -16,7 +16,7 @@ struct Shape {
     order: Order,
     holds_everything: bool,
     needs_order: Option<(&'static str, &'static [&'static str])>,
-    parallel: bool,
+    threading: Option<Threading>,
     passes_order: bool,
 }
 
@@ -25,10 +25,7 @@ impl Kind for Shape {
     type Ports = (Vec<InputPort<u64>>, Vec<OutputPort<u64>>);
 
     fn threading(&self) -> Threading {
-        match self.parallel {
-            true => Threading::Parallel,
-            false => Threading::Single,
-        }
+        self.threading.unwrap_or(Threading::Single)
     }
 
     fn declare(&self, _: Option<&()>, ports: &mut Declare<'_>) -> Self::Ports {
@@ -475,7 +472,7 @@ fn a_stage_that_needs_an_order_gets_it_or_is_refused_with_the_reason() {
         ["needs its input ordered by path, but it is ordered by size"]
     );
     let filter = || Shape {
-        parallel: true,
+        threading: Some(Threading::Adaptive),
         passes_order: true,
         ..shape(&["in"], &["out"])
     };
@@ -489,14 +486,25 @@ fn a_stage_that_needs_an_order_gets_it_or_is_refused_with_the_reason() {
             "needs its input ordered by path, but the order by path is lost: stage \"keep\" runs on 4 threads"
         ]
     );
-    assert!(
+    assert_eq!(
         found(&|builder, source| {
             let sorted = stage(builder, "sort", sorter(), source);
             let filtered = builder.stage("keep", filter(), ()).reads(&sorted);
-            filtered.threads(1).done()
-        })
-        .is_empty()
+            filtered.threads_between(1, 4).done()
+        }),
+        [
+            "needs its input ordered by path, but the order by path is lost: stage \"keep\" runs on up to 4 threads"
+        ]
     );
+    let on_one = |give: fn(NewStage<'_>) -> NewStage<'_>| {
+        let found = found(&|builder, source| {
+            let sorted = stage(builder, "sort", sorter(), source);
+            give(builder.stage("keep", filter(), ()).reads(&sorted)).done()
+        });
+        assert!(found.is_empty(), "{found:?}");
+    };
+    on_one(|keep| keep.threads(1));
+    on_one(|keep| keep.threads_between(1, 1));
 }
 
 #[test]
@@ -573,6 +581,28 @@ impl<T: Clone + Send + 'static> statline_pipeline::Message for Batch<T> {
 fn a_stage_of_one_thread_cannot_be_given_more() {
     let mut builder = Builder::new("test");
     let _ = builder.stage("stage", shape(&[], &["out"]), ()).threads(2);
+}
+
+#[test]
+#[should_panic(expected = "stage does not vary its number of threads")]
+fn a_stage_that_does_not_vary_its_threads_cannot_be_given_bounds() {
+    let mut builder = Builder::new("test");
+    let fixed = Shape {
+        threading: Some(Threading::Parallel),
+        ..shape(&[], &["out"])
+    };
+    let _ = builder.stage("stage", fixed, ()).threads_between(2, 64);
+}
+
+#[test]
+#[should_panic(expected = "between 3 and 2 there is no number")]
+fn bounds_without_a_number_between_them_are_refused() {
+    let mut builder = Builder::new("test");
+    let varies = Shape {
+        threading: Some(Threading::Adaptive),
+        ..shape(&[], &["out"])
+    };
+    let _ = builder.stage("stage", varies, ()).threads_between(3, 2);
 }
 
 #[test]

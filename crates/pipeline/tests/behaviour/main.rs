@@ -13,6 +13,7 @@ mod hanging;
 mod metering;
 mod partial;
 mod publishing;
+mod reserve;
 mod stopping;
 mod support;
 mod upstream;

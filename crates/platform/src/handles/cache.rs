@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::Pin;
 use crate::{DirNode, Handle};
 
 /// A slot's number. Means the same slot as long as the slot is pinned.
@@ -105,13 +106,16 @@ impl HandleCache {
     }
 
     /// Keeps a slot from being evicted until [`HandleCache::unpin`].
-    pub(super) fn pin(&mut self, id: SlotId) -> Arc<Handle> {
+    pub(super) fn pin(&mut self, id: SlotId) -> Pin {
         if slot(&mut self.slots, id).pins == 0 {
             self.unlink(id);
         }
         let slot = slot(&mut self.slots, id);
         slot.pins += 1;
-        Arc::clone(&slot.handle)
+        Pin {
+            slot: id,
+            handle: Arc::clone(&slot.handle),
+        }
     }
 
     /// Takes back a pin. A slot that comes back is loose now: to be closed, outside of any lock, and
@@ -211,7 +215,7 @@ impl HandleCache {
         handle: Arc<Handle>,
         cursor: Cursor,
         shared: bool,
-    ) -> SlotId {
+    ) -> Pin {
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.slots.len() - 1
@@ -219,6 +223,10 @@ impl HandleCache {
         if shared {
             node.set_slot_hint(id);
         }
+        let pin = Pin {
+            slot: id,
+            handle: Arc::clone(&handle),
+        };
         self.slots[id] = Some(Slot {
             handle,
             node,
@@ -229,7 +237,7 @@ impl HandleCache {
             shared,
         });
         self.loose -= 1;
-        id
+        pin
     }
 
     /// Makes a pinned slot nobody else's: the next one who wants the directory opens it anew.

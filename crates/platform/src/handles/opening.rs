@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind::NotFound};
 use std::sync::Arc;
 
 use super::cache::{Cursor, HandleCache, SlotId};
-use super::{Handles, Pinned, Shared};
+use super::{Handles, Pin, Pinned, Shared};
 use crate::{DirNode, Fault, Handle, Name};
 
 /// What an open directory is wanted for.
@@ -40,24 +40,24 @@ impl Purpose {
 }
 
 impl Handles {
-    /// Pins `node`'s handle for `purpose`, and tells where its position is.
+    /// Pins `node`'s handle for `purpose`, and tells where its position is. Who lists has a lease from here on.
     pub(super) fn acquire(
         &self,
         node: &Arc<DirNode>,
         purpose: Purpose,
         cancelled: &dyn Fn() -> bool,
-    ) -> io::Result<(Pinned, Cursor)> {
+    ) -> io::Result<(Pin, Cursor)> {
         let mut obstacles = Obstacles::default();
         loop {
             if cancelled() {
                 return Err(Fault::Cancelled.into());
             }
             let (from, refusal) = match self.plan(node, purpose) {
-                Plan::Ready(pinned, cursor) => return Ok((pinned, cursor)),
+                Plan::Ready(pin, cursor) => return Ok((pin, cursor)),
                 Plan::Wait => continue,
                 Plan::Open(mut opening) => match self.open(&mut opening, cancelled) {
                     Ok(opened) => return Ok(self.keep(opening, opened, purpose)),
-                    Err(refusal) => (opening.from, refusal),
+                    Err(refusal) => (opening.from.take().map(|pin| self.pinned(pin)), refusal),
                 },
             };
             obstacles.get_over(self, refusal, from)?;
@@ -89,62 +89,70 @@ impl Handles {
 
     /// Decides, in one go, how to come to `node`'s handle: it is there, or there is room to open
     /// it, or a release must be waited for (which this does).
-    fn plan(&self, node: &Arc<DirNode>, purpose: Purpose) -> Plan {
+    fn plan<'a>(&'a self, node: &'a Arc<DirNode>, purpose: Purpose) -> Plan<'a> {
         let mut state = self.0.lock();
+        let lease = purpose == Purpose::List;
+        if lease && state.listing >= state.leases {
+            self.0.wait(state);
+            return Plan::Wait;
+        }
         let cache = &mut state.cache;
         let mut from = cache.find(node);
-        let mut steps = Vec::new();
+        let (mut last, mut above) = (Step::Enter(node), Vec::new());
         if let Some(id) = from {
             if let Some(cursor) = purpose.admit(cache, id) {
-                let handle = cache.pin(id);
-                return Plan::Ready(self.pinned(id, handle), cursor);
+                let pin = cache.pin(id);
+                state.listing += usize::from(lease);
+                return Plan::Ready(pin, cursor);
             }
             // Somebody else is listing with this handle, or it was listed to its end: a second one has
             // a position of its own.
-            steps.push(Step::Duplicate(Arc::clone(node)));
-        } else {
-            steps.push(Step::Enter(Arc::clone(node)));
+            last = Step::Duplicate(node);
         }
-        let mut above = node.parent();
-        while let (None, Some(ancestor)) = (from, above) {
+        let mut ancestors = node.parent();
+        while let (None, Some(ancestor)) = (from, ancestors) {
             from = cache.find(ancestor);
             if from.is_none() {
-                steps.push(Step::Enter(Arc::clone(ancestor)));
+                above.push(ancestor);
             }
-            above = ancestor.parent();
+            ancestors = ancestor.parent();
         }
         // A descent has two directories open at a time, the one it comes from and the next.
-        let grants = steps.len().min(2);
+        let grants = (1 + above.len()).min(2);
         // Pinned first, or making room could take it away.
-        let handle = from.map(|id| cache.pin(id));
+        let from = from.map(|id| cache.pin(id));
         let Some(evicted) = cache.grant(grants) else {
-            if let Some(id) = from {
-                let closing = cache.unpin(id);
+            if let Some(pin) = from {
+                let closing = cache.unpin(pin.let_go());
                 debug_assert!(closing.is_none(), "it was found, so it is shared and stays");
             }
             self.0.wait(state);
             return Plan::Wait;
         };
+        state.listing += usize::from(lease);
         drop(state);
-        let from = from.zip(handle).map(|(id, handle)| self.pinned(id, handle));
         // Before anything is opened with the grants.
         drop(evicted);
         Plan::Open(Opening {
+            shared: &self.0,
             from,
-            steps,
-            grants: Grants {
-                shared: Arc::clone(&self.0),
-                count: grants,
-            },
+            last,
+            above,
+            grants,
+            lease,
         })
     }
 
-    /// Opens the directories of `opening.steps` one below the other, from the last to the first.
-    fn open(&self, opening: &mut Opening, cancelled: &dyn Fn() -> bool) -> Result<Opened, Refusal> {
+    /// Opens the directories of an opening one below the other, from the topmost to the last.
+    fn open(
+        &self,
+        opening: &mut Opening<'_>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Opened, Refusal> {
         let backend = &self.0.backend;
         let (mut parent, mut current): (Option<Handle>, Option<Handle>) = (None, None);
         let (mut first, mut again) = (0, 0);
-        for step in opening.steps.iter().rev() {
+        for place in (0..=opening.above.len()).rev() {
             if cancelled() {
                 return Err(io::Error::from(Fault::Cancelled).into());
             }
@@ -152,9 +160,11 @@ impl Handles {
                 // Closes the directory above the one that we are in, or lets go of where we began:
                 // there are never more than two.
                 parent = current.take();
-                opening.from = None;
+                opening.let_go_of_from();
             }
-            let base = parent.as_ref().or(opening.from.as_deref());
+            let step = opening.step(place);
+            let from = opening.from.as_ref().map(|pin| &*pin.handle);
+            let base = parent.as_ref().or(from);
             let node = step.node();
             let known = node.identity().is_some();
             let handle = match (step, base) {
@@ -191,85 +201,123 @@ impl Handles {
 
     /// Puts what was opened into the cache: the directory pinned, its parent idle, because the
     /// directory's siblings often come next.
-    fn keep(&self, mut opening: Opening, opened: Opened, purpose: Purpose) -> (Pinned, Cursor) {
+    fn keep(&self, mut opening: Opening<'_>, opened: Opened, purpose: Purpose) -> (Pin, Cursor) {
         let Opened {
             handle,
             parent,
             first,
             again,
         } = opened;
-        let mut state = self.0.lock();
-        state.opened += first;
-        state.reopened += again;
-        let cache = &mut state.cache;
+        let (handle, from) = (Arc::new(handle), opening.from.take().map(Pin::let_go));
+        let (mut surplus, mut parent) = (None, parent);
+        let (pin, cursor, closing) = self.0.release(|state| {
+            state.opened += first;
+            state.reopened += again;
+            let cache = &mut state.cache;
 
-        let step = &opening.steps[0];
-        // Another thread may have been quicker. What it opened serves as well, unless both list.
-        let theirs = match step {
-            Step::Enter(node) => cache.find(node),
-            Step::Duplicate(_) => None,
-        };
-        let usable = theirs.and_then(|id| Some((id, purpose.admit(cache, id)?)));
-        let (pinned, cursor, surplus) = if let Some((id, cursor)) = usable {
-            let theirs = cache.pin(id);
-            (self.pinned(id, theirs), cursor, Some(handle))
-        } else {
-            let shared = theirs.is_none() && matches!(step, Step::Enter(_));
-            let handle = Arc::new(handle);
-            let node = Arc::clone(step.node());
-            let id = cache.insert(node, Arc::clone(&handle), purpose.cursor(), shared);
-            opening.grants.count -= 1;
-            (self.pinned(id, handle), Cursor::Start, None)
-        };
-        let parent = match (parent, opening.steps.get(1)) {
-            (Some(parent), Some(step)) if cache.find(step.node()).is_none() => {
-                let node = Arc::clone(step.node());
-                let id = cache.insert(node, Arc::new(parent), Cursor::Start, true);
-                opening.grants.count -= 1;
-                let closing = cache.unpin(id);
+            // Another thread may have been quicker. What it opened serves as well, unless both list.
+            let theirs = match opening.last {
+                Step::Enter(node) => cache.find(node),
+                Step::Duplicate(_) => None,
+            };
+            let usable = theirs.and_then(|id| Some((id, purpose.admit(cache, id)?)));
+            let (pin, cursor) = if let Some((id, cursor)) = usable {
+                surplus = Some(handle);
+                (cache.pin(id), cursor)
+            } else {
+                let shared = theirs.is_none() && matches!(opening.last, Step::Enter(_));
+                let node = Arc::clone(opening.last.node());
+                opening.grants -= 1;
+                let pin = cache.insert(node, handle, purpose.cursor(), shared);
+                (pin, Cursor::Start)
+            };
+            if let Some(node) = opening.above.first()
+                && cache.find(node).is_none()
+                && let Some(parent) = parent.take()
+            {
+                opening.grants -= 1;
+                let node = Arc::clone(node);
+                let parent = cache.insert(node, Arc::new(parent), Cursor::Start, true);
+                let closing = cache.unpin(parent.let_go());
                 debug_assert!(closing.is_none(), "it is shared, so it stays");
-                None
             }
-            (parent, _) => parent,
-        };
-        drop(state);
+            // From here on it is the listing's.
+            opening.lease = false;
+            (pin, cursor, from.and_then(|slot| cache.unpin(slot)))
+        });
+        self.0.close(closing);
         // Closed before their grants go back.
         drop((surplus, parent));
         drop(opening);
-        (pinned, cursor)
+        (pin, cursor)
     }
 }
 
 /// How to come to a handle.
-enum Plan {
+enum Plan<'a> {
     /// It is there.
-    Ready(Pinned, Cursor),
+    Ready(Pin, Cursor),
     /// There is room to open it.
-    Open(Opening),
+    Open(Opening<'a>),
     /// There was no room; something may have been released since.
     Wait,
 }
 
-/// What is needed to open a directory. Holds nothing that others wait for but its grants.
-struct Opening {
+/// What is needed to open a directory. What is left of it goes back when this is dropped.
+struct Opening<'a> {
+    shared: &'a Shared,
     /// An open directory above (or the directory itself, for a duplicate), to begin with.
-    from: Option<Pinned>,
-    /// The directory, then those above it up to where `from` is; up to the root if there is none.
-    steps: Vec<Step>,
-    grants: Grants,
+    from: Option<Pin>,
+    last: Step<'a>,
+    /// The directories above that must be opened first, from the nearest up to where `from` is; up to the root if there
+    /// is none. Empty as a rule.
+    above: Vec<&'a Arc<DirNode>>,
+    /// How many directories may be opened.
+    grants: usize,
+    /// Whether it has one, see [`Handles::list`].
+    lease: bool,
 }
 
-enum Step {
+#[derive(Clone, Copy)]
+enum Step<'a> {
     /// Opens the directory in the one above it.
-    Enter(Arc<DirNode>),
+    Enter(&'a Arc<DirNode>),
     /// Opens the directory once more, for a second lister.
-    Duplicate(Arc<DirNode>),
+    Duplicate(&'a Arc<DirNode>),
 }
 
-impl Step {
-    fn node(&self) -> &Arc<DirNode> {
+impl<'a> Step<'a> {
+    fn node(self) -> &'a Arc<DirNode> {
         match self {
             Step::Enter(node) | Step::Duplicate(node) => node,
+        }
+    }
+}
+
+impl<'a> Opening<'a> {
+    /// What is to be opened so many levels above the directory.
+    fn step(&self, levels: usize) -> Step<'a> {
+        match levels {
+            0 => self.last,
+            _ => Step::Enter(self.above[levels - 1]),
+        }
+    }
+
+    fn let_go_of_from(&mut self) {
+        if let Some(pin) = self.from.take() {
+            self.shared.unpin(pin, |_| {});
+        }
+    }
+}
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        self.let_go_of_from();
+        if self.grants > 0 || self.lease {
+            self.shared.release(|state| {
+                state.cache.revoke(self.grants);
+                state.listing -= usize::from(self.lease);
+            });
         }
     }
 }
@@ -281,20 +329,6 @@ struct Opened {
     parent: Option<Handle>,
     first: u64,
     again: u64,
-}
-
-/// The right to open directories. What is left of it goes back when this is dropped.
-struct Grants {
-    shared: Arc<Shared>,
-    count: usize,
-}
-
-impl Drop for Grants {
-    fn drop(&mut self) {
-        if self.count > 0 {
-            self.shared.release(|state| state.cache.revoke(self.count));
-        }
-    }
 }
 
 /// How often a directory is looked for anew that the server has forgotten.

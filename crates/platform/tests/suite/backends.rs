@@ -140,13 +140,13 @@ fn symbolic_links_are_followed_only_when_told() {
 fn statting_many_keeps_the_order_and_tells_who_vanished() {
     with_each(|backend, directory, handle| {
         let mut entries = Entries::default();
-        for size in 0..50 {
+        for size in 0..500 {
             let name = format!("file-{size}");
             fs::write(directory.path().join(&name), vec![b'x'; size]).unwrap();
             entries.push(name.as_bytes(), None, 0);
         }
         fs::remove_file(directory.path().join("file-7")).unwrap();
-        let order: Vec<u32> = (0..50).rev().filter(|index| index % 3 != 0).collect();
+        let order: Vec<u32> = (0..500).rev().filter(|index| index % 3 != 0).collect();
         let mut results = Vec::new();
         backend.stat_each(
             handle,
@@ -169,6 +169,117 @@ fn statting_many_keeps_the_order_and_tells_who_vanished() {
             }
         }
     });
+}
+
+/// What whoever watches such a call relies on: the first name that was not told is the one that hangs.
+#[cfg(target_os = "linux")]
+#[test]
+fn statting_many_tells_what_comes_before_a_name_that_hangs() {
+    use statline_testfs::fuse::{Operation, Rule, Shape, TestFs, Tree};
+    const LONG: std::time::Duration = std::time::Duration::from_secs(60);
+    for backend in crate::common::backends() {
+        let mount = TestFs::generated(Tree::of(Shape::files(200)))
+            .rule(Rule::on(Operation::Getattr).path("f150").hang());
+        let Some(mounted) = mount.mount_unless_skipped().unwrap() else {
+            return;
+        };
+        let root = backend.open_root(mounted.path()).unwrap();
+        let mut entries = Entries::default();
+        for index in 0..200 {
+            entries.push(format!("f{index}").as_bytes(), None, 0);
+        }
+        let order: Vec<u32> = (0..200).collect();
+        std::thread::scope(|scope| {
+            let _releasing = mounted.releasing();
+            let (sender, told) = std::sync::mpsc::channel();
+            let (backend, entries, root, order) = (&backend, &entries, &root, &order);
+            scope.spawn(move || {
+                let sink = &mut |index, result: std::io::Result<Metadata>| {
+                    sender.send((index, result.is_ok())).unwrap();
+                };
+                backend.stat_each(root, entries, order, Fields::SIZE, false, sink);
+            });
+            for index in 0..150 {
+                assert_eq!(told.recv_timeout(LONG), Ok((index, true)), "{backend:?}");
+            }
+            assert!(mounted.wait_until_hung(1, LONG));
+            assert!(told.try_recv().is_err(), "told before its turn");
+            mounted.release();
+            for index in 150..200 {
+                assert_eq!(told.recv_timeout(LONG), Ok((index, true)), "{backend:?}");
+            }
+        });
+    }
+}
+
+/// Some of these may also be about the call itself, and are asked about again.
+#[cfg(target_os = "linux")]
+#[test]
+fn statting_many_gives_each_entry_its_own_error() {
+    use statline_testfs::fuse::{Operation, Rule, Shape, TestFs, Tree};
+    let errors = [
+        "EIO",
+        "EPERM",
+        "EACCES",
+        "EINVAL",
+        "ENOMEM",
+        "EINTR",
+        "EAGAIN",
+        "ECANCELED",
+        "ESTALE",
+        "EOPNOTSUPP",
+        "ENOTCONN",
+        "ETIMEDOUT",
+        "ENAMETOOLONG",
+    ];
+    let number = |index: u32| {
+        let name = errors.get(index as usize / 8)?;
+        let fails = index % 8 == 5;
+        fails.then(|| statline_platform::errno_from_name(name).unwrap())
+    };
+    let mount = (0..200).fold(
+        TestFs::generated(Tree::of(Shape::files(200))),
+        |mount, index| match number(index) {
+            Some(number) => {
+                let rule = Rule::on(Operation::Getattr).path(format!("f{index}"));
+                mount.rule(rule.errno(number))
+            }
+            None => mount,
+        },
+    );
+    let Some(mounted) = mount.mount_unless_skipped().unwrap() else {
+        return;
+    };
+    let mut entries = Entries::default();
+    for index in 0..200 {
+        entries.push(format!("f{index}").as_bytes(), None, 0);
+    }
+    // What no slot may be too short for.
+    for length in [254, 255, 256, 300, 5_000] {
+        entries.push("x".repeat(length).as_bytes(), None, 0);
+    }
+    let order: Vec<u32> = (0..).take(entries.len()).collect();
+    for backend in crate::common::backends() {
+        let root = backend.open_root(mounted.path()).unwrap();
+        let mut told = 0;
+        let sink = &mut |index: u32, result: std::io::Result<Metadata>| {
+            let found = result.map_err(|error| error.raw_os_error());
+            let single = backend
+                .stat(&root, entries.name(index as usize), Fields::SIZE, false)
+                .map_err(|error| error.raw_os_error());
+            assert_eq!(found, single, "{index} by {backend:?}");
+            if index < 200 {
+                assert_eq!(
+                    found.err().flatten(),
+                    number(index),
+                    "{index} by {backend:?}"
+                );
+            }
+            told += 1;
+        };
+        backend.stat_each(&root, &entries, &order, Fields::SIZE, false, sink);
+        assert_eq!(told, entries.len());
+    }
 }
 
 #[test]

@@ -12,8 +12,8 @@ use statline_platform::{Backend, BackendChoice, Handle, Kind, Metadata, Name, Ti
 
 /// Every backend that works here.
 pub(crate) fn backends() -> Vec<Arc<dyn Backend>> {
-    let all = [BackendChoice::Statx, BackendChoice::Fstatat];
-    all.into_iter()
+    let all = BackendChoice::ALL.into_iter();
+    all.filter(|choice| *choice != BackendChoice::Auto)
         .filter_map(|choice| select(choice).ok())
         .collect()
 }

@@ -161,6 +161,26 @@ fn a_directory_may_be_listed_twice_at_once_and_again_later() {
 }
 
 #[test]
+fn a_directory_that_lingers_is_there_as_it_was_until_it_is_retired() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("a")).unwrap();
+    for backend in common::backends() {
+        let handles = Handles::new(backend, 8);
+        let root = handles.open_root(directory.path()).unwrap();
+        let mut listing = handles.list(&root, GO_ON).unwrap();
+        while listing.read(&mut Entries::default()).unwrap() {}
+        listing.linger();
+        let a = handles.pin(&child(&root, "a"), GO_ON).unwrap();
+        assert_eq!(list(&handles, &root).unwrap().len(), 1);
+        assert_eq!((handles.stats().opened, handles.stats().reopened), (2, 0));
+
+        handles.retire(&root);
+        assert_eq!(handles.stats().open, 1, "only what is pinned");
+        drop(a);
+    }
+}
+
+#[test]
 fn waiting_for_a_descriptor_or_a_lease_ends_when_cancelled() {
     let directory = tempfile::tempdir().unwrap();
     let handles = handles(4);

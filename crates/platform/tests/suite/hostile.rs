@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use statline_platform::{
-    Backend, DirNode, Entries, Fields, Handles, Kind, default_budget, error_code,
+    Backend, DirNode, Entries, Fields, Handle, Handles, Kind, Metadata, default_budget, error_code,
 };
 use statline_testfs::{HostileTree, hostile_tree};
 
@@ -51,6 +51,7 @@ fn compare_directory(
     let mut listing = handles.list(node, &|| false)?;
     let mut entries = Entries::default();
     while listing.read(&mut entries)? {}
+    slices_are_as_single_calls(backend, listing.handle(), &entries);
     let mut children = Vec::new();
     for index in 0..entries.len() {
         let name = entries.name(index);
@@ -84,6 +85,29 @@ fn compare_directory(
         assert!(seen.insert(relative), "{} came twice", path.escape_ascii());
     }
     Ok(children)
+}
+
+/// Asks about all entries at once, from the last to the first, and about one after another.
+fn slices_are_as_single_calls(backend: &Arc<dyn Backend>, directory: &Handle, entries: &Entries) {
+    let order: Vec<u32> = (0..).take(entries.len()).collect();
+    let order: Vec<u32> = order.into_iter().rev().collect();
+    for follow in [false, true] {
+        let mut told = Vec::new();
+        let sink = &mut |index, result: io::Result<Metadata>| {
+            let name = entries.name(index as usize);
+            let single = backend.stat(directory, name, Fields::ALL, follow);
+            match (result, single) {
+                (Ok(ours), Ok(single)) => assert_eq!(ours, single, "{name:?}"),
+                (Err(ours), Err(single)) => {
+                    assert_eq!(ours.raw_os_error(), single.raw_os_error(), "{name:?}");
+                }
+                (ours, single) => panic!("{ours:?} against {single:?} for {name:?}"),
+            }
+            told.push(index);
+        };
+        backend.stat_each(directory, entries, &order, Fields::ALL, follow, sink);
+        assert_eq!(told, order, "{}", backend.name());
+    }
 }
 
 fn every_backend_agrees(tree: &HostileTree, budget: usize) {

@@ -4,13 +4,18 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use statline_pipeline::{Context, Counter, Pulse};
 use statline_platform::{Backend, DirNode, Fault, Fields, Filesystem, Metadata, Name, Pinned};
 
 use crate::EntryBatch;
+use crate::chunk::SPELL;
+use crate::concurrency::Governor;
 use crate::directories::Directories;
 use crate::links::leads_nowhere;
+use crate::mount::{Mount, MountKey, Mounts};
+use crate::politeness::{Escort, pass};
 use crate::stale::{STALE_REPETITIONS, is_stale};
 
 /// What all workers of the stage share.
@@ -19,6 +24,9 @@ pub(super) struct Fetching {
     pub(super) targets: bool,
     pub(super) backend: Arc<dyn Backend>,
     pub(super) directories: Arc<Directories>,
+    pub(super) mounts: Mounts,
+    /// Sets the limits of the mounts for as long as anybody works.
+    pub(super) _governor: Arc<Governor>,
     pub(super) context: Context,
     pub(super) vanished: Counter,
 }
@@ -31,56 +39,79 @@ impl Fetching {
         })
     }
 
-    /// Opens a directory, and says whether its file system likes to be asked in the order of inode numbers.
+    /// Opens a directory, and finds out which mount it is on unless that is `known`.
     pub(super) fn open(
         &self,
         directory: &Arc<DirNode>,
-        inode_order: Option<bool>,
+        known: Option<Arc<Mount>>,
         pulse: &Pulse,
-    ) -> io::Result<(Pinned, bool)> {
+    ) -> io::Result<(Pinned, Option<Arc<Mount>>)> {
         let pinned = self.pin(directory, pulse)?;
-        let inode_order = inode_order.unwrap_or_else(|| {
-            Filesystem::of(&pinned).is_ok_and(|filesystem| filesystem.profile().inode_order)
+        let mount = known.or_else(|| {
+            let key = MountKey::from(directory.identity()?);
+            let filesystem = Filesystem::of(&pinned).ok();
+            Some(self.mounts.of(key, directory, filesystem))
         });
-        Ok((pinned, inode_order))
+        Ok((pinned, mount))
     }
 
-    pub(super) fn stat_all(
+    /// Asks for the first of `order`, for as long as a worker may before it looks up.
+    pub(super) fn stat_some(
         &self,
-        batch: &EntryBatch,
-        directory: &Arc<DirNode>,
+        question: &Question<'_>,
         pinned: Pinned,
-        order: &[u32],
         mut metadata: Vec<Metadata>,
         pulse: &Pulse,
-    ) -> (Vec<Metadata>, Vec<(u32, io::Error)>) {
+    ) -> Answers {
+        let Question {
+            batch,
+            directory,
+            order,
+            escort,
+        } = *question;
         let (entries, follow) = (batch.entries(), batch.follows_links());
         let mut errors = Vec::new();
         let mut done = 0;
-        self.backend.stat_each(
-            &pinned,
-            entries,
-            order,
-            self.fields,
-            follow,
-            &mut |entry, result| {
-                let result = match result {
-                    Err(error) if follow && leads_nowhere(&error) => {
-                        let name = entries.name(entry as usize);
-                        self.backend.stat(&pinned, name, self.fields, false)
-                    }
-                    result => result,
-                };
-                match result {
-                    Ok(found) => metadata[entry as usize] = found,
-                    Err(error) => errors.push((entry, error)),
+        let mut sink = |entry: u32, result: io::Result<Metadata>| {
+            let result = match result {
+                Err(error) if follow && leads_nowhere(&error) => {
+                    let name = entries.name(entry as usize);
+                    self.backend.stat(&pinned, name, self.fields, false)
                 }
-                done += 1;
-                pulse.done(done);
-            },
-        );
+                result => result,
+            };
+            match result {
+                Ok(found) => metadata[entry as usize] = found,
+                Err(error) => errors.push((entry, error)),
+            }
+            done += 1;
+            pulse.done(done);
+        };
+        let began = Instant::now();
+        let mut asked = 0;
+        let mut ask = || {
+            let passage = pass(escort, self.backend.calls_at_once(), pulse)?;
+            for piece in order.chunks(passage.piece()) {
+                passage.spend(piece.len(), pulse)?;
+                self.backend
+                    .stat_each(&pinned, entries, piece, self.fields, follow, &mut sink);
+                asked += piece.len();
+                if began.elapsed() >= SPELL {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = ask() {
+            // There is one more, or there would have been nothing to wait for.
+            sink(order[asked], Err(error));
+        }
+        let mut pinned = Some(pinned);
         if errors.iter().any(|(_, error)| is_stale(error)) {
-            self.directories.handles.discard(pinned);
+            pinned
+                .take()
+                .into_iter()
+                .for_each(|stale| self.directories.handles.discard(stale));
             errors.retain_mut(|(entry, error)| {
                 let name = entries.name(*entry as usize);
                 match self.stat_anew(directory, name, follow, error, pulse) {
@@ -90,7 +121,12 @@ impl Fetching {
                 false
             });
         }
-        (metadata, errors)
+        Answers {
+            metadata,
+            errors,
+            done: done as usize,
+            pinned,
+        }
     }
 
     /// Asks again where the server has forgotten the directory: it is found anew from its parent. `error` is the last
@@ -164,6 +200,25 @@ impl Fetching {
         });
         read.collect()
     }
+}
+
+/// Which entries are asked for.
+pub(super) struct Question<'a> {
+    pub(super) batch: &'a EntryBatch,
+    pub(super) directory: &'a Arc<DirNode>,
+    pub(super) order: &'a [u32],
+    pub(super) escort: Option<&'a Escort>,
+}
+
+/// What became of some entries.
+pub(super) struct Answers {
+    /// That of the whole batch.
+    pub(super) metadata: Vec<Metadata>,
+    pub(super) errors: Vec<(u32, io::Error)>,
+    /// How many were asked for.
+    pub(super) done: usize,
+    /// The directory, unless the server has forgotten it.
+    pub(super) pinned: Option<Pinned>,
 }
 
 /// The same error once more, for each of several entries.

@@ -69,6 +69,56 @@ inputs = { old = "known", new = ["walk"] }
 }
 
 #[test]
+fn bounds_for_the_number_of_threads() {
+    let threads = |threads: &str| {
+        let (job, problems) = load(
+            &format!("[stages.a]\ntype = \"demo\"\npath = \"x\"\nthreads = {threads}\n"),
+            &[],
+        );
+        assert!(problems.is_empty(), "{problems}");
+        job.unwrap().stages[0].threads.as_ref().unwrap().0
+    };
+    let bounds = |min, max| ThreadSetting::Range { min, max };
+    assert_eq!(threads("{ min = 2, max = 64 }"), bounds(2, 64));
+    assert_eq!(threads("{ min = 1, max = 512 }"), bounds(1, 512));
+    assert_eq!(threads("{ min = 3, max = \"${COUNT}\" }"), bounds(3, 12));
+    assert_snapshot!(
+        report(
+            "[stages.a]\ntype = \"x\"\nthreads = { min = 8, max = 4 }\n\
+             [stages.b]\ntype = \"x\"\nthreads = { min = 0, max = 513 }\n\
+             [stages.c]\ntype = \"x\"\nthreads = { min = 2, maxx = 4 }\n\
+             [stages.d]\ntype = \"x\"\nthreads = { max = 4 }\n\
+             [stages.e]\ntype = \"x\"\nthreads = [2, 4]\n\
+             [stages.f]\ntype = \"x\"\nthreads = { min = 1, max = 4, step = 2 }\n"
+        ),
+        @r#"
+    error: job.toml:3:11: stages.a.threads: at least 8 and at most 4 threads leaves no number; write the smaller one as min
+        3 | threads = { min = 8, max = 4 }
+          |           ^^^^^^^^^^^^^^^^^^^^
+    error: job.toml:6:19: stages.b.threads.min: expected a number of threads from 1 to 512, found integer 0
+        6 | threads = { min = 0, max = 513 }
+          |                   ^
+    error: job.toml:6:28: stages.b.threads.max: expected a number of threads from 1 to 512, found integer 513
+        6 | threads = { min = 0, max = 513 }
+          |                            ^^^
+    error: job.toml:9:22: stages.c.threads.maxx: unknown key "maxx"
+        9 | threads = { min = 2, maxx = 4 }
+          |                      ^^^^ did you mean "max"?
+    error: job.toml:12:11: stages.d.threads: missing key "min"
+       12 | threads = { max = 4 }
+          |           ^^^^^^^^^^^
+    error: job.toml:15:11: stages.e.threads: expected "auto", a number of threads from 1 to 512, or { min = 2, max = 64 }, found an array
+       15 | threads = [2, 4]
+          |           ^^^^^^
+    error: job.toml:18:31: stages.f.threads.step: unknown key "step"
+       18 | threads = { min = 1, max = 4, step = 2 }
+          |                               ^^^^ known keys: min, max
+    7 errors in job.toml
+    "#
+    );
+}
+
+#[test]
 fn an_empty_file() {
     assert_snapshot!(report(""), @r#"
     error: job.toml: stages: this job has no stages
@@ -211,7 +261,7 @@ fn threads_and_capacities_that_are_wrong() {
     error: job.toml:6:21: stages.a.accept[1]: expected a string, found integer 13
         6 | accept = ["EACCES", 13]
           |                     ^^ write "13"
-    error: job.toml:9:11: stages.b.threads: expected "auto" or a number of threads from 1 to 512, found string "8"
+    error: job.toml:9:11: stages.b.threads: expected "auto", a number of threads from 1 to 512, or { min = 2, max = 64 }, found string "8"
         9 | threads = "8"
           |           ^^^
     error: job.toml:10:12: stages.b.capacity: expected a number of messages from 1 to 65536, found float 1.5
@@ -223,7 +273,7 @@ fn threads_and_capacities_that_are_wrong() {
     error: job.toml:12:10: stages.b.accept: expected an array, found string "EACCES"
        12 | accept = "EACCES"
           |          ^^^^^^^^ write ["EACCES"]
-    error: job.toml:15:11: stages.c.threads: expected "auto" or a number of threads from 1 to 512, found string "many"
+    error: job.toml:15:11: stages.c.threads: expected "auto", a number of threads from 1 to 512, or { min = 2, max = 64 }, found string "many"
        15 | threads = "many"
           |           ^^^^^^
     error: job.toml:16:12: stages.c.capacity: expected a number of messages from 1 to 65536, found integer 99999
@@ -376,7 +426,7 @@ fn overrides_that_are_wrong() {
           = write it like `stages.walk.threads=2`
     error: --set stages.walk.roots=[1, 2: "[1, 2" is not a TOML value
     error: --set pipeline.capacity=99999999999999999999: this number does not fit into 64 bits
-    error: --set stages.meta.threads=8x: stages.meta.threads: expected "auto" or a number of threads from 1 to 512, found string "8x"
+    error: --set stages.meta.threads=8x: stages.meta.threads: expected "auto", a number of threads from 1 to 512, or { min = 2, max = 64 }, found string "8x"
     error: --set stages.wlak.threads=2: stages.wlak: no stage is called "wlak"
           = did you mean "walk"?
     error: --set stages.walk.ofset=1: stages.walk.ofset: unknown key "ofset"

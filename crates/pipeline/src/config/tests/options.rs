@@ -282,7 +282,7 @@ fn the_problems_of_all_stages_come_at_once() {
     error: job.toml:7:9: stages.b.limit: expected a size such as "64MiB", found integer 2
         7 | limit = 2
           |         ^ write the unit, as in "2MiB", or "2B" for bytes
-    error: job.toml:8:11: stages.b.threads: expected "auto" or a number of threads from 1 to 512, found string "x"
+    error: job.toml:8:11: stages.b.threads: expected "auto", a number of threads from 1 to 512, or { min = 2, max = 64 }, found string "x"
         8 | threads = "x"
           |           ^^^
     4 errors in job.toml

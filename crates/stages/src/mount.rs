@@ -1,0 +1,132 @@
+//! A mount as the workers of one stage see it.
+//!
+//! Directories are on the same mount if the system says so (`mnt_id` of statx(2)), or, where it does not tell, if they
+//! are on the same device: the subvolumes of one btrfs have devices of their own. One thing must stay true: each mount
+//! has one limit, however many directories lead to it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use statline_platform::{DirNode, Filesystem, Identity};
+
+use crate::concurrency::{Limit, Threads};
+use crate::politeness::{Gate, Politeness};
+
+/// Tells mounts from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum MountKey {
+    Mount(u64),
+    Device(u64),
+}
+
+impl From<&Identity> for MountKey {
+    fn from(identity: &Identity) -> MountKey {
+        match identity.mount_id {
+            Some(mount) => MountKey::Mount(mount),
+            None => MountKey::Device(identity.device),
+        }
+    }
+}
+
+/// A mount that one stage works on.
+pub(crate) struct Mount {
+    pub(crate) key: MountKey,
+    /// The directory by which it was met.
+    pub(crate) path: Vec<u8>,
+    /// What it holds, if the system tells.
+    pub(crate) filesystem: Option<Filesystem>,
+    pub(crate) limit: Limit,
+    pub(crate) gate: Arc<Gate>,
+    /// How many things to do wait there that anybody may take.
+    pub(crate) queued: AtomicUsize,
+}
+
+/// A worker's right to be at work on a mount, until it is dropped.
+pub(crate) struct Turn(Arc<Mount>);
+
+impl Mount {
+    /// A turn, if there is one now.
+    pub(crate) fn turn(self: &Arc<Mount>) -> Option<Turn> {
+        self.limit.enter().then(|| Turn(Arc::clone(self)))
+    }
+
+    /// Waits for a turn; none if `stopped` says that there is no use in waiting.
+    pub(crate) fn wait_for_turn(self: &Arc<Mount>, stopped: impl Fn() -> bool) -> Option<Turn> {
+        let entered = self.limit.enter_in_turn(stopped);
+        entered.then(|| Turn(Arc::clone(self)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.limit.leave();
+    }
+}
+
+/// The mounts that one stage has met.
+pub(crate) struct Mounts {
+    known: Mutex<HashMap<MountKey, Arc<Mount>>>,
+    threads: Threads,
+    politeness: Arc<Politeness>,
+}
+
+impl Mounts {
+    pub(crate) fn new(threads: Threads, politeness: &Arc<Politeness>) -> Mounts {
+        Mounts {
+            known: Mutex::default(),
+            threads,
+            politeness: Arc::clone(politeness),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<MountKey, Arc<Mount>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A mount that was met before.
+    pub(crate) fn known(&self, key: MountKey) -> Option<Arc<Mount>> {
+        self.lock().get(&key).cloned()
+    }
+
+    /// The mount that an open directory is on.
+    pub(crate) fn of(
+        &self,
+        key: MountKey,
+        directory: &DirNode,
+        filesystem: Option<Filesystem>,
+    ) -> Arc<Mount> {
+        let mut known = self.lock();
+        let unknown = match known.entry(key) {
+            Entry::Occupied(known) => return Arc::clone(known.get()),
+            Entry::Vacant(unknown) => unknown,
+        };
+        let mount = Arc::new(Mount {
+            key,
+            path: directory.path_bytes(),
+            filesystem,
+            limit: Limit::new(self.threads.start(filesystem)),
+            gate: self.politeness.gate(key),
+            queued: AtomicUsize::new(0),
+        });
+        self.threads.govern(&mount);
+        Arc::clone(unknown.insert(mount))
+    }
+}
+
+#[cfg(test)]
+impl Mount {
+    /// One on which so many may be at work.
+    pub(crate) fn with_limit(allowed: usize) -> Arc<Mount> {
+        let key = MountKey::Device(0);
+        Arc::new(Mount {
+            key,
+            path: Vec::new(),
+            filesystem: None,
+            limit: Limit::new(allowed),
+            gate: Arc::new(Politeness::default()).gate(key),
+            queued: AtomicUsize::new(0),
+        })
+    }
+}

@@ -1,0 +1,189 @@
+//! `enumerate` and `stat` find out how many threads a mount is worth, and what a job allows them.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use statline_pipeline::testing::Collected;
+use statline_pipeline::{Builder, Outcome, RunReport};
+use statline_stages::{Enumerate, EnumerateConfig, RecordBatch, Rows, Stat, StatConfig};
+use statline_testfs::fuse::{Mounted, Operation, Operations, Rule, Shape, TestFs, Tree};
+
+/// So many directories of so many files each.
+fn tree(directories: usize, files: u64) -> Tree {
+    (0..directories).fold(Tree::new(), |tree, number| {
+        tree.shape(format!("d{number}"), Shape::files(files))
+    })
+}
+
+/// A mount whose answers the kernel remembers.
+fn quick(tree: Tree) -> TestFs {
+    TestFs::generated(tree)
+        .attribute_timeout(Duration::from_secs(60))
+        .entry_timeout(Duration::from_secs(60))
+}
+
+fn slow(tree: Tree, latency: Duration) -> TestFs {
+    quick(tree).rule(Rule::on(Operations::ALL).latency(latency))
+}
+
+struct Scanned {
+    report: RunReport,
+    rows: usize,
+}
+
+impl Scanned {
+    /// How many threads were allowed on the mounts in the end, one mount after the other.
+    fn threads(&self, stage: &str) -> Vec<u64> {
+        let result = self.report.stage(stage).unwrap().result.clone();
+        let mounts = result.and_then(|result| result["mounts"].as_object().cloned());
+        let mounts = mounts.unwrap_or_default();
+        mounts
+            .values()
+            .map(|mount| mount["threads"].as_u64().unwrap())
+            .collect()
+    }
+}
+
+fn scan(walk: EnumerateConfig) -> Scanned {
+    let records = Collected::<RecordBatch>::new();
+    let mut job = Builder::new("scan");
+    let walk = job.stage("walk", Enumerate, walk).done();
+    let meta = job
+        .stage("meta", Stat, StatConfig::default())
+        .reads(&walk)
+        .done();
+    let _ = job.sink("records", records.clone()).reads(&meta);
+    let report = job.build().unwrap().run();
+    assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
+    let rows = records.items().iter().flat_map(Rows::rows).count();
+    Scanned { report, rows }
+}
+
+fn scan_path(path: &Path) -> Scanned {
+    scan(EnumerateConfig::new([path]))
+}
+
+/// The most calls that were under way at a time.
+fn most(mounted: &Mounted) -> u64 {
+    mounted.counts().max_all_in_flight()
+}
+
+#[test]
+fn a_server_far_away_gets_many_calls_at_a_time_though_nobody_said_so() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    let mounted = slow(tree(200, 40), Duration::from_millis(5))
+        .mount()
+        .unwrap();
+    let scanned = scan_path(mounted.path());
+    assert_eq!(scanned.rows, 1 + 200 + 8000);
+    assert!(most(&mounted) >= 32, "{:?}", mounted.counts());
+    assert!(scanned.threads("walk")[0] >= 32);
+}
+
+#[test]
+fn a_server_that_serves_four_calls_at_a_time_is_not_asked_by_many_threads() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    let mounted = slow(tree(100, 40), Duration::from_millis(2))
+        .serve_at_once(4)
+        .mount()
+        .unwrap();
+    let scanned = scan_path(mounted.path());
+    assert_eq!(scanned.rows, 1 + 100 + 4000);
+    let threads = scanned.threads("walk");
+    assert!(threads.iter().all(|&threads| threads <= 16), "{threads:?}");
+}
+
+#[test]
+fn one_large_directory_is_asked_about_by_many_while_it_is_still_being_listed() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    let files = 5000;
+    let tree = Tree::new().shape("wide", Shape::files(files));
+    let mounted = slow(tree, Duration::from_millis(2)).mount().unwrap();
+    let scanned = scan_path(mounted.path());
+    assert_eq!(scanned.rows as u64, 2 + files);
+    let lookups = mounted.counts().max_in_flight(Operation::Lookup);
+    assert!(lookups >= 8, "{:?}", mounted.counts());
+}
+
+#[test]
+fn no_more_calls_are_under_way_than_the_job_allows() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    let mounted = slow(tree(40, 20), Duration::from_millis(1))
+        .mount()
+        .unwrap();
+    let mut walk = EnumerateConfig::new([mounted.path()]);
+    walk.max_concurrency = NonZeroU32::new(3);
+    let scanned = scan(walk);
+    assert_eq!(scanned.rows, 1 + 40 + 800);
+    let counts = mounted.counts();
+    for operation in [
+        Operation::Lookup,
+        Operation::Getattr,
+        Operation::Opendir,
+        Operation::Readdir,
+    ] {
+        assert!(counts.max_in_flight(operation) <= 3, "{counts:?}");
+    }
+}
+
+#[test]
+fn no_more_calls_are_made_in_a_second_than_the_job_allows() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    let mounted = quick(tree(4, 50)).mount().unwrap();
+    let mut walk = EnumerateConfig::new([mounted.path()]);
+    walk.max_ops_per_second = NonZeroU32::new(500);
+    let began = Instant::now();
+    let scanned = scan(walk);
+    assert_eq!(scanned.rows, 1 + 4 + 200);
+    // Each name is asked for once at least. No matter how slow the machine is, it takes no less.
+    assert!(began.elapsed() >= Duration::from_millis(400));
+}
+
+#[test]
+fn listings_that_carry_attributes_spare_look_ups_because_stats_follow_them_at_once() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    let files = 4000;
+    let mount = |plus: bool| {
+        let tree = Tree::new().shape("wide", Shape::files(files));
+        quick(tree).readdirplus(plus).mount().unwrap()
+    };
+    let lookups = |mounted: &Mounted| {
+        assert_eq!(scan_path(mounted.path()).rows as u64, 2 + files);
+        mounted.counts().calls(Operation::Lookup)
+    };
+    let spared = lookups(&mount(true));
+    assert!(spared <= files / 4, "{spared} look-ups");
+    assert!(lookups(&mount(false)) >= files);
+}
+
+#[test]
+fn each_of_two_mounts_has_a_limit_of_its_own() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    let far = slow(tree(100, 40), Duration::from_millis(5))
+        .mount()
+        .unwrap();
+    let near = slow(tree(100, 40), Duration::from_millis(2))
+        .serve_at_once(2)
+        .mount()
+        .unwrap();
+    let scanned = scan(EnumerateConfig::new([far.path(), near.path()]));
+    assert_eq!(scanned.rows, 2 * (1 + 100 + 4000));
+    assert!(most(&far) >= 32, "{:?}", far.counts());
+}
