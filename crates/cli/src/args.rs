@@ -685,6 +685,10 @@ pub(crate) enum Backend {
     /// Linux: as statx, with many calls under way for each thread.
     #[value(name = "io_uring")]
     IoUring,
+    /// Windows: NtQueryDirectoryFile, whose answers hold the metadata beside the names.
+    Nt,
+    /// Windows: the same for names, and each file is opened for its metadata; slower, and has nlink.
+    NtExact,
 }
 
 impl Backend {
@@ -694,6 +698,8 @@ impl Backend {
             Backend::Statx => "statx",
             Backend::Fstatat => "fstatat",
             Backend::IoUring => "io_uring",
+            Backend::Nt => "nt",
+            Backend::NtExact => "nt-exact",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One thing must stay true: what could not be found out is said to be so, and never guessed.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -110,6 +110,9 @@ struct Sample {
     /// Fields that not every entry had.
     partly: Vec<&'static str>,
     missing: Vec<&'static str>,
+    /// What else the backend has to tell of how it reads.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    details: BTreeMap<&'static str, String>,
     /// The first stat of each entry.
     first: Option<Times>,
     /// The same again.
@@ -168,6 +171,7 @@ fn examine(path: &Path) -> Findings {
             name: backend.name(),
             why: match backend.name() {
                 "statx" => "a call of statx, made to find out, succeeded",
+                "nt" => "this is Windows: NtQueryDirectoryFile gives metadata with the names",
                 _ => "statx is not to be had here: another system, a kernel before 4.11, or a filter of calls",
             },
         }),
@@ -242,6 +246,11 @@ fn sample(root: &Path, backend: &Arc<dyn Backend>) -> std::io::Result<Sample> {
         filled: Vec::new(),
         partly: Vec::new(),
         missing: Vec::new(),
+        details: listed
+            .first()
+            .and_then(|first| handles.pin(&first.directory, &never).ok())
+            .map(|root| backend.details(&root).into_iter().collect())
+            .unwrap_or_default(),
         first: None,
         again: None,
     };
@@ -307,10 +316,11 @@ fn text(findings: &Findings, path: &Path, palette: Palette) -> String {
     };
     match &findings.file_system {
         Ok(found) => {
-            line(
-                "file system",
-                &format!("{} (magic 0x{:x})", found.name, found.magic),
-            );
+            let magic = match found.magic {
+                0 => String::new(),
+                magic => format!(" (magic 0x{magic:x})"),
+            };
+            line("file system", &format!("{}{magic}", found.name));
             for (index, advice) in advice(found).iter().enumerate() {
                 line(if index == 0 { "profile" } else { "" }, advice);
             }
@@ -355,11 +365,14 @@ fn text(findings: &Findings, path: &Path, palette: Palette) -> String {
         Some(_) => String::new(),
         None => format!(", which cannot be raised to {}", human::count(files.hard)),
     };
+    let limit = match files.soft {
+        u64::MAX => "no limit".to_owned(),
+        soft => format!("at most {}", human::count(soft)),
+    };
     line(
         "open files",
         &format!(
-            "at most {}{raised}; a scan keeps at most {} directories open",
-            human::count(files.soft),
+            "{limit}{raised}; a scan keeps at most {} directories open",
             human::count(files.budget as u64)
         ),
     );
@@ -431,6 +444,9 @@ impl Sample {
             if !self.missing.is_empty() {
                 line("", &format!("not to be had: {}", self.missing.join(" ")));
             }
+        }
+        for (name, text) in &self.details {
+            line(&name.replace('_', " "), text);
         }
         let time = |nanoseconds| human::short_duration(Duration::from_nanos(nanoseconds));
         let cost = |times: &Times| {

@@ -32,7 +32,7 @@ mod screen;
 mod signal_queue;
 mod signals;
 mod stalls;
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 mod stop_request;
 mod table;
 mod terminal;

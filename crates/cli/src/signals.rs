@@ -6,7 +6,10 @@
 #[cfg(unix)]
 #[path = "signals_unix.rs"]
 mod os;
-#[cfg(not(unix))]
+#[cfg(windows)]
+#[path = "signals_windows.rs"]
+mod os;
+#[cfg(not(any(unix, windows)))]
 #[path = "signals_none.rs"]
 mod os;
 

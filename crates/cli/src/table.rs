@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use statline_pipeline::{EdgeReport, Latency, RunReport, Snapshot, StageReport};
+use statline_pipeline::{EdgeReport, Latency, RunReport, StageReport};
 
 use crate::escape::escaped_message;
 use crate::human;
@@ -98,7 +98,8 @@ pub(crate) fn stages(report: &RunReport, palette: Palette) -> String {
 }
 
 /// The stages of a run that goes on, with how long it has.
-pub(crate) fn snapshot(snapshot: &Snapshot, palette: Palette) -> String {
+#[cfg(unix)]
+pub(crate) fn snapshot(snapshot: &statline_pipeline::Snapshot, palette: Palette) -> String {
     let elapsed = Duration::try_from_secs_f64(snapshot.elapsed_seconds).unwrap_or_default();
     format!(
         "after {}\n{}",

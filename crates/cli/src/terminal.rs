@@ -63,6 +63,14 @@ fn harmless(text: Vec<u8>) -> Vec<u8> {
     }
 }
 
+/// Whether a console, if there is one, has been made to understand escape sequences: those of Windows have to be told.
+fn understands_escapes() -> bool {
+    #[cfg(windows)]
+    return anstyle_query::windows::enable_ansi_colors() != Some(false);
+    #[cfg(not(windows))]
+    true
+}
+
 /// Where the two streams lead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
@@ -77,7 +85,7 @@ impl Terminal {
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Terminal {
             colour,
-            wants_colour: !is_set("NO_COLOR") && !is_dumb,
+            wants_colour: !is_set("NO_COLOR") && !is_dumb && understands_escapes(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The seam between statline and the system: what can be asked of an open directory.
 //!
-//! One file per way of asking (`statx.rs`, `fstatat.rs`, `io_uring.rs`); [`select`] picks one. Every call works on
+//! One file per way of asking (`statx.rs`, `fstatat.rs`, `io_uring.rs`, `nt.rs`); [`select`] picks one. Every call works on
 //! an open directory and one name, so none of them can leave the tree through a path. Backends hold
 //! no descriptors and no state but what they learned about the system.
 
@@ -49,7 +49,8 @@ pub trait Backend: Send + Sync + Debug {
     fn rewind(&self, directory: &Handle) -> io::Result<()>;
 
     /// Appends the next entries of `directory` to `out`, as many as one call of the system gives,
-    /// without `.` and `..`.
+    /// without `.` and `..`. Where that call gives metadata with the names, the entries have it, every
+    /// field that it gives ([`Entries::metadata`]).
     ///
     /// Returns whether there may be more; false at the end. The position belongs to the handle: one
     /// thread at a time may list it.
@@ -128,6 +129,13 @@ pub trait Backend: Send + Sync + Debug {
     /// # Errors
     /// Whatever the system says, which only network file systems come to.
     fn stat_file(&self, file: &File, fields: Fields) -> io::Result<Metadata>;
+
+    /// What else a person may want to know of how it reads this directory, each with a name. For
+    /// eyes: names and texts may change.
+    fn details(&self, directory: &Handle) -> Vec<(&'static str, String)> {
+        let _ = directory;
+        Vec::new()
+    }
 }
 
 /// Which backend a user wants.
@@ -145,15 +153,22 @@ pub enum BackendChoice {
     /// Linux 5.6 and later, with the feature `io_uring`: as `Statx`, but up to 64 calls of one
     /// [`Backend::stat_each`] are under way at a time.
     IoUring,
+    /// Windows: NtQueryDirectoryFile, which gives metadata with the names.
+    Nt,
+    /// Windows: the same for the names, and each file opened for its metadata. Slower; tells how many
+    /// names a file has, and sizes that directories may be late with.
+    NtExact,
 }
 
 impl BackendChoice {
     /// Every choice.
-    pub const ALL: [BackendChoice; 4] = [
+    pub const ALL: [BackendChoice; 6] = [
         BackendChoice::Auto,
         BackendChoice::Statx,
         BackendChoice::Fstatat,
         BackendChoice::IoUring,
+        BackendChoice::Nt,
+        BackendChoice::NtExact,
     ];
 
     /// The name in configurations.
@@ -164,6 +179,8 @@ impl BackendChoice {
             BackendChoice::Statx => "statx",
             BackendChoice::Fstatat => "fstatat",
             BackendChoice::IoUring => "io_uring",
+            BackendChoice::Nt => "nt",
+            BackendChoice::NtExact => "nt-exact",
         }
     }
 }
@@ -187,7 +204,7 @@ impl FromStr for BackendChoice {
 
 /// A text that names no [`BackendChoice`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no backend is called \"{}\" (known: auto, statx, fstatat, io_uring)", .0.escape_default())]
+#[error("no backend is called \"{}\" (known: auto, statx, fstatat, io_uring, nt, nt-exact)", .0.escape_default())]
 pub struct UnknownBackend(String);
 
 /// A backend was asked for that this system does not have.
@@ -212,10 +229,15 @@ impl BackendUnavailable {
 /// If this system does not have it.
 pub fn select(choice: BackendChoice) -> Result<Arc<dyn Backend>, BackendUnavailable> {
     let backend = match choice {
-        BackendChoice::Auto => statx(true).or_else(|_| fstatat()).map_err(Cow::from),
+        BackendChoice::Auto => statx(true)
+            .or_else(|_| fstatat())
+            .or_else(|_| nt(false))
+            .map_err(Cow::from),
         BackendChoice::Statx => statx(false).map_err(Cow::from),
         BackendChoice::Fstatat => fstatat().map_err(Cow::from),
         BackendChoice::IoUring => io_uring::probe().map_err(Cow::from),
+        BackendChoice::Nt => nt(false).map_err(Cow::from),
+        BackendChoice::NtExact => nt(true).map_err(Cow::from),
     };
     backend.map_err(|reason| BackendUnavailable { choice, reason })
 }
@@ -249,7 +271,21 @@ fn fstatat() -> Result<Arc<dyn Backend>, &'static str> {
     Err("only Unix has it")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(windows)]
+#[expect(clippy::unnecessary_wraps, reason = "its twin for other systems fails")]
+fn nt(exact: bool) -> Result<Arc<dyn Backend>, &'static str> {
+    Ok(Arc::new(match exact {
+        true => crate::Nt::exact(),
+        false => crate::Nt::new(),
+    }))
+}
+
+#[cfg(not(windows))]
+fn nt(_exact: bool) -> Result<Arc<dyn Backend>, &'static str> {
+    Err("only Windows has it")
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -261,6 +297,18 @@ mod tests {
         assert!("Statx".parse::<BackendChoice>().is_err());
     }
 
+    #[cfg(windows)]
+    #[test]
+    fn a_forced_backend_is_the_one_that_was_forced() {
+        for choice in [BackendChoice::Nt, BackendChoice::NtExact] {
+            assert_eq!(select(choice).unwrap().name(), choice.as_str());
+        }
+        assert_eq!(select(BackendChoice::Auto).unwrap().name(), "nt");
+        let refused = select(BackendChoice::Statx).unwrap_err().to_string();
+        assert!(refused.ends_with("only Linux has it"), "{refused}");
+    }
+
+    #[cfg(unix)]
     #[test]
     fn a_forced_backend_is_the_one_that_was_forced() {
         assert_eq!(select(BackendChoice::Fstatat).unwrap().name(), "fstatat");

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 #[cfg(unix)]
 use crate::Metadata;
-use crate::{FileId, Name};
+use crate::{FileId, Name, with_slashes};
 
 /// What tells a directory from every other: compared at each reopening, and for loops and mount
 /// points.
@@ -71,12 +71,12 @@ pub struct DirNode {
 
 impl DirNode {
     /// The node of a root, named by a path. The empty path is the current directory, whose entries
-    /// then have paths of their names alone.
+    /// then have paths of their names alone. On Windows its separators become slashes.
     #[must_use]
     pub fn root(path: &Path) -> Arc<DirNode> {
         Arc::new(DirNode {
             parent: None,
-            name: terminate(path.as_os_str().as_encoded_bytes()),
+            name: terminate(with_slashes(path).as_os_str().as_encoded_bytes()),
             depth: 0,
             followed: true,
             slot: AtomicU32::new(u32::MAX),
@@ -181,7 +181,7 @@ impl DirNode {
     #[must_use]
     pub fn root_path(&self) -> &Path {
         let root = self.ancestors().last().unwrap_or(self);
-        // SAFETY: the bytes are those of the path that `DirNode::root` was given.
+        // SAFETY: the bytes are those of the path that `DirNode::root` made.
         Path::new(unsafe { OsStr::from_encoded_bytes_unchecked(root.bytes()) })
     }
 

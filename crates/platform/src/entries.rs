@@ -150,6 +150,13 @@ impl Entries {
             .filter(|metadata| !metadata.fields().is_empty())
     }
 
+    /// Forgets the metadata of entry `index`, so that it is asked for.
+    pub fn forget_metadata(&mut self, index: usize) {
+        if let Some(metadata) = self.metadata.get_mut(index) {
+            *metadata = Metadata::default();
+        }
+    }
+
     /// Takes the metadata of all entries out, one for each; those that have none get one without
     /// fields.
     #[must_use]

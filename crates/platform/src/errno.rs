@@ -34,8 +34,12 @@ pub fn errno_name(errno: i32) -> Option<&'static str> {
 
 /// The symbolic names of all error numbers of this system, each as [`error_code`] tells it: without second names.
 pub fn errno_names() -> impl Iterator<Item = &'static str> {
-    let is_first = |(place, (number, _)): &(usize, &(i32, &str))| {
-        !ERRNOS[..*place].iter().any(|(known, _)| known == number)
+    // A number may have two names, and on Windows a name several numbers.
+    let is_first = |(place, (number, name)): &(usize, &(i32, &str))| {
+        let before = &ERRNOS[..*place];
+        !before
+            .iter()
+            .any(|(known, other)| known == number || other == name)
     };
     let first = ERRNOS.iter().enumerate().filter(is_first);
     first.map(|(_, (_, name))| *name)
@@ -97,9 +101,79 @@ static ERRNOS: &[(i32, &str)] = errnos! {
     ECANCELED EIDRM ENOMSG EBADMSG EPROTO EWOULDBLOCK ENOTSUP
 };
 
-/// Windows reports errors of its own numbering, not `errno`.
-#[cfg(not(unix))]
+#[cfg(windows)]
+macro_rules! win32_errors {
+    ($($name:ident $number:literal)*) => { &[$(($number, stringify!($name))),*] };
+}
+
+/// Windows numbers its errors otherwise. Those that mean what a number of POSIX means have the name of that, so that a
+/// job says the same on both; the others have the names of Windows. Source: winerror.h.
+#[cfg(windows)]
+static ERRNOS: &[(i32, &str)] = win32_errors! {
+    EACCES 5
+    ENOENT 2 ENOENT 3 ENOENT 18 ENOENT 53 ENOENT 67
+    EMFILE 4
+    EBADF 6
+    ENOMEM 8 ENOMEM 14 ENOMEM 1450
+    EXDEV 17
+    EROFS 19
+    ENODEV 15 ENODEV 20 ENODEV 55
+    EAGAIN 21
+    EIO 23 EIO 30 EIO 1117 EIO 1392
+    EBUSY 32 EBUSY 33 EBUSY 170
+    ENOTSUP 50
+    EEXIST 80 EEXIST 183
+    EINVAL 87 EINVAL 4390
+    EPIPE 109
+    ENOSPC 112 ENOSPC 39
+    ENOSYS 1
+    ETIMEDOUT 121 ETIMEDOUT 1460
+    ENAMETOOLONG 206 ENAMETOOLONG 111
+    ENOTEMPTY 145
+    ENOTDIR 267
+    EILSEQ 123 EILSEQ 1113
+    ELOOP 681 ELOOP 1921
+    EMLINK 1142
+    EDQUOT 1816
+    ECANCELED 995
+    ESTALE 64
+    EHOSTUNREACH 1232
+    ENETUNREACH 1231
+    ECONNREFUSED 1225
+    EPERM 1314
+    ERROR_UNEXP_NET_ERR 59
+    ERROR_NETWORK_ACCESS_DENIED 65
+    ERROR_CLOUD_FILE_PROVIDER_NOT_RUNNING 362
+    ERROR_CLOUD_FILE_NETWORK_UNAVAILABLE 388
+    ERROR_CLOUD_FILE_ACCESS_DENIED 395
+    ERROR_CANT_ACCESS_FILE 1920
+    ERROR_REPARSE_TAG_INVALID 4393
+    ERROR_VIRUS_INFECTED 225
+    ERROR_FILE_ENCRYPTED 6002
+};
+
+/// Nothing is known of the numbers of other systems.
+#[cfg(not(any(unix, windows)))]
 static ERRNOS: &[(i32, &str)] = &[];
+
+#[cfg(all(test, windows))]
+mod windows_tests {
+    use super::*;
+
+    #[test]
+    fn what_means_the_same_has_the_same_name_as_elsewhere() {
+        let code = |number| error_code(&io::Error::from_raw_os_error(number)).into_owned();
+        assert_eq!(
+            [2, 3, 5, 32, 267].map(code),
+            ["ENOENT", "ENOENT", "EACCES", "EBUSY", "ENOTDIR"]
+        );
+        assert_eq!(code(99_999), "E99999");
+        for name in errno_names() {
+            assert_eq!(errno_from_name(name).and_then(errno_name), Some(name));
+            assert_eq!(errno_names().filter(|other| *other == name).count(), 1);
+        }
+    }
+}
 
 #[cfg(all(test, unix))]
 mod tests {

@@ -124,7 +124,8 @@ macro_rules! filesystems {
                 known.map_or(FilesystemKind::Unknown, |(_, kind)| *kind)
             }
 
-            /// The kind for the `f_fstypename` of `statfs(2)` on macOS and FreeBSD.
+            /// The kind for the `f_fstypename` of `statfs(2)` on macOS and FreeBSD, and for the name of a
+            /// file system on Windows in small letters.
             #[must_use]
             pub fn from_type_name(name: &str) -> FilesystemKind {
                 const NAMES: &[(&str, FilesystemKind)] = &[$($(($type_name, FilesystemKind::$kind),)*)*];
@@ -151,7 +152,7 @@ macro_rules! filesystems {
             }
         }
 
-        #[cfg(test)]
+        #[cfg(all(test, target_os = "linux"))]
         const KINDS: &[FilesystemKind] = &[$(FilesystemKind::$kind),*];
     };
 }
@@ -207,9 +208,13 @@ filesystems! {
     /// exFAT. Attributes are in the directory.
     Exfat "exfat" [0x2011_BAB0] ["exfat"] FAT;
     /// FAT. Attributes are in the directory.
-    Vfat "vfat" [0x4D44] ["msdosfs" "msdos"] FAT;
+    Vfat "vfat" [0x4D44] ["msdosfs" "msdos" "fat" "fat32"] FAT;
     /// ISO 9660, of optical discs.
-    Iso9660 "iso9660" [0x9660] ["cd9660"] IMAGE;
+    Iso9660 "iso9660" [0x9660] ["cd9660" "cdfs"] IMAGE;
+    /// NTFS. Directories hold what their files' metadata was a moment ago.
+    Ntfs "ntfs" [0x5346_544E 0x7366_746E] ["ntfs"] LOCAL;
+    /// ReFS. File ids have 128 bits.
+    Refs "refs" [] ["refs"] LOCAL;
     /// APFS.
     Apfs "apfs" [] ["apfs"] LOCAL;
     /// HFS+.
@@ -373,7 +378,36 @@ mod os {
     }
 }
 
-#[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd")))]
+#[cfg(windows)]
+mod os {
+    use std::io;
+    use std::path::Path;
+
+    use super::{Filesystem, FilesystemKind};
+    use crate::nt::Volume;
+    use crate::{Backend, Handle, Nt};
+
+    pub(super) fn of(directory: &Handle) -> io::Result<Filesystem> {
+        let volume = Volume::of(directory)?;
+        // Servers name the file system that they have; what counts is the way there.
+        let kind = match volume.is_remote {
+            true => FilesystemKind::Smb2,
+            false => FilesystemKind::from_type_name(&volume.file_system.to_ascii_lowercase()),
+        };
+        Ok(Filesystem { kind, magic: 0 })
+    }
+
+    pub(super) fn of_path(path: &Path) -> io::Result<Filesystem> {
+        of(&Nt::new().open_root(path)?)
+    }
+}
+
+#[cfg(not(any(
+    target_os = "linux",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    windows
+)))]
 mod os {
     use std::io;
     use std::path::Path;

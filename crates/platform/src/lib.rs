@@ -8,11 +8,15 @@
 //!   them may wait in queues.
 //! - [`Handles`] turns nodes into open directories within a budget of descriptors.
 //! - [`Backend`] reads [`Entries`] (packed names) and [`Metadata`] from an open directory.
+//! - [`parse_dirents`] and [`parse_records`] read what Linux and Windows fill buffers with; they are
+//!   pure, and for every system.
 //! - [`Filesystem`] says what kind of mount a directory is on and how such mounts like to be read.
 //!
 //! All `unsafe` of statline lives in this crate. Nothing here touches the state of the process
 //! unless a function is called that says so ([`raise_open_file_limit`]).
 
+#[cfg(any(unix, windows, test))]
+mod advance;
 mod backend;
 mod dir_node;
 mod dirent;
@@ -28,7 +32,8 @@ mod fstatat;
 #[cfg(target_os = "linux")]
 mod getdents;
 #[cfg_attr(unix, path = "handle/unix.rs")]
-#[cfg_attr(not(unix), path = "handle/none.rs")]
+#[cfg_attr(windows, path = "handle/windows.rs")]
+#[cfg_attr(not(any(unix, windows)), path = "handle/none.rs")]
 mod handle;
 mod handles;
 // The crate `io-uring` knows the kernel's structures for these processors only; so does Cargo.toml.
@@ -50,6 +55,8 @@ mod io_uring;
 mod kind;
 mod metadata;
 mod name;
+mod nt;
+mod paths;
 #[cfg(all(unix, not(target_os = "linux")))]
 mod readdir;
 #[cfg(unix)]
@@ -76,6 +83,10 @@ pub use handles::{HandleStats, Handles, Listing, Pinned, default_budget};
 pub use kind::{Kind, UnknownKind};
 pub use metadata::{FileId, Metadata};
 pub use name::{InvalidName, Name, NameBuf};
+pub use nt::{DirectoryClass, RecordError, parse_records};
+#[cfg(windows)]
+pub use nt::{Nt, NtCounters};
+pub use paths::{path_from_bytes, with_slashes};
 pub use rlimit::{open_file_limit, raise_open_file_limit};
 pub use stat_batch::{DirectoryStatBatch, has_statx_support, statx};
 pub use thread_usage::{ThreadUsage, thread_usage};

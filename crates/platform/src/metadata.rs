@@ -139,6 +139,39 @@ impl Metadata {
         self.fields
     }
 
+    /// Forgets all but these fields.
+    pub fn keep(&mut self, fields: Fields) {
+        let gone = self.fields - fields;
+        if gone.is_empty() {
+            return;
+        }
+        self.fields &= fields;
+        for field in gone {
+            match field {
+                Fields::KIND => self.kind = None,
+                Fields::MODE => self.mode = 0,
+                Fields::UID => self.uid = 0,
+                Fields::GID => self.gid = 0,
+                Fields::NLINK => self.nlink = 0,
+                Fields::SIZE => self.size = 0,
+                Fields::ALLOCATED => self.allocated = 0,
+                Fields::INODE => self.file_id = FileId::default(),
+                Fields::DEVICE => self.device = 0,
+                Fields::RDEV => self.rdev = 0,
+                Fields::ATTRIBUTES => self.attributes = 0,
+                Fields::MOUNT_ID => self.mount_id = 0,
+                Fields::ACCESSED => self.clear_time(ACCESSED),
+                Fields::MODIFIED => self.clear_time(MODIFIED),
+                Fields::CHANGED => self.clear_time(CHANGED),
+                _ => self.clear_time(BORN),
+            }
+        }
+    }
+
+    fn clear_time(&mut self, time: usize) {
+        (self.seconds[time], self.nanoseconds[time]) = (0, 0);
+    }
+
     /// What the entry is.
     #[inline]
     #[must_use]
@@ -186,13 +219,14 @@ impl Metadata {
         /// The number of the file in its file system. Together with the device it identifies the
         /// file.
         file_id, set_file_id: FileId = INODE;
-        /// The device of the file system, encoded as `std::os::unix::fs::MetadataExt::dev` has it.
+        /// The device of the file system, encoded as `std::os::unix::fs::MetadataExt::dev` has it; the
+        /// serial number of the volume on Windows.
         device, set_device: u64 = DEVICE;
         /// The device that a block or character device file stands for, encoded as
         /// `MetadataExt::rdev` has it.
         rdev, set_rdev: u64 = RDEV;
-        /// The attribute bits of `statx(2)` (`STATX_ATTR_*`). Bits that the file system does not
-        /// support are 0.
+        /// The attribute bits of `statx(2)` (`STATX_ATTR_*`); those of Windows there
+        /// (`FILE_ATTRIBUTE_*`). Bits that the file system does not support are 0.
         attributes, set_attributes: u64 = ATTRIBUTES;
         /// The mount that the entry is on, as `/proc/self/mountinfo` numbers it.
         mount_id, set_mount_id: u64 = MOUNT_ID;
@@ -227,6 +261,45 @@ mod tests {
             metadata.fields(),
             Fields::KIND | Fields::SIZE | Fields::MODE
         );
+    }
+
+    #[test]
+    fn what_is_not_kept_is_as_if_it_had_never_been_filled() {
+        let time = |seconds| Timestamp {
+            seconds,
+            nanoseconds: 7,
+        };
+        let mut all = Metadata::with_kind(Kind::File);
+        all.set_mode(1)
+            .set_uid(2)
+            .set_gid(3)
+            .set_nlink(4)
+            .set_size(5);
+        all.set_allocated(6)
+            .set_file_id(7u64.into())
+            .set_device(8)
+            .set_rdev(9);
+        all.set_attributes(10)
+            .set_mount_id(11)
+            .set_accessed(time(12));
+        all.set_modified(time(13))
+            .set_changed(time(14))
+            .set_born(time(15));
+        assert_eq!(all.fields(), Fields::ALL);
+        for field in Fields::ALL {
+            let mut without = all.clone();
+            without.keep(Fields::ALL - field);
+            assert_eq!(without.fields(), Fields::ALL - field);
+            let mut only = all.clone();
+            only.keep(field);
+            // Equality looks at what is inside, too.
+            only.keep(Fields::empty());
+            assert_eq!(only, Metadata::default());
+        }
+        let mut size = Metadata::default();
+        size.set_size(5);
+        all.keep(Fields::SIZE);
+        assert_eq!(all, size);
     }
 
     #[test]

@@ -107,11 +107,20 @@ pub fn statx(path: &Path, follow_symlinks: bool) -> io::Result<Metadata> {
     crate::fstatat::stat_at(libc::AT_FDCWD, &c_path, Fields::ALL, follow_symlinks)
 }
 
-/// The metadata of the entry at `path`: not on this system yet.
+/// The metadata of the entry at `path`, with every field that the file system has.
+///
+/// # Errors
+/// What the system says.
+#[cfg(windows)]
+pub fn statx(path: &Path, follow_symlinks: bool) -> io::Result<Metadata> {
+    crate::nt::stat_path(path, Fields::ALL, follow_symlinks)
+}
+
+/// The metadata of the entry at `path`: not on this system.
 ///
 /// # Errors
 /// `Unsupported`.
-#[cfg(not(unix))]
+#[cfg(not(any(unix, windows)))]
 pub fn statx(_path: &Path, _follow_symlinks: bool) -> io::Result<Metadata> {
     Err(io::ErrorKind::Unsupported.into())
 }

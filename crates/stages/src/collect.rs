@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use statline_pipeline::{
     Builder, ErrorRecord, Errors, Outcome, Problems, RunReport, Sink, StageError,
 };
-use statline_platform::{Fields, Metadata};
+use statline_platform::{Fields, Metadata, path_from_bytes};
 
 use crate::path_prefix::PathPrefix;
-use crate::roots::path_from_bytes;
 use crate::{
     Batch, BatchConfig, Enumerate, EnumerateConfig, RecordBatch, Rows, Sort, SortConfig, Stat,
     StatConfig, StatFields,

@@ -306,7 +306,9 @@ mod tests {
 
     use super::*;
     use crate::RecordBatch;
-    use crate::fixtures::{Given, batches, hostile_samples, python, records, samples};
+    use crate::fixtures::{Given, batches, records, samples};
+    #[cfg(unix)]
+    use crate::fixtures::{hostile_samples, python};
 
     fn write<M: Message + Sync>(messages: Vec<M>, path: &Path, fields: Option<Vec<Field>>) {
         let mut builder = Builder::new("test");
@@ -391,6 +393,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn python_reads_what_was_written() {
         let directory = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use statline_pipeline::{ErrorRecord, Outlet, Scope, StageError, Stop, Unread, Watch, Watched};
 use statline_platform::{
-    DirNode, Entries, Filesystem, Identity, Metadata, error_code, is_cancelled,
+    DirNode, Entries, Filesystem, Identity, Metadata, Timestamp, error_code, is_cancelled,
 };
 
 use crate::chunk::{self, Chunk, Claim};
@@ -231,6 +231,19 @@ impl Descent {
     ) -> Result<(), StageError> {
         self.pending_for(range.len())
             .append_range(directory, names, range);
+        self.flush_if_due()
+    }
+
+    /// Hands on names of a directory that came with metadata, which was asked for at that time.
+    pub(crate) fn hand_on_known(
+        &mut self,
+        directory: &Arc<DirNode>,
+        names: &Entries,
+        looked_at: Timestamp,
+    ) -> Result<(), StageError> {
+        let pending = self.pending_for(names.len());
+        pending.append_range(directory, names, 0..names.len());
+        pending.note_looked_at(looked_at);
         self.flush_if_due()
     }
 

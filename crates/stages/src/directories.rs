@@ -225,6 +225,8 @@ pub(crate) fn backend(choice: BackendSetting) -> Result<Arc<dyn Backend>, StageE
         BackendSetting::Statx => BackendChoice::Statx,
         BackendSetting::Fstatat => BackendChoice::Fstatat,
         BackendSetting::IoUring => BackendChoice::IoUring,
+        BackendSetting::Nt => BackendChoice::Nt,
+        BackendSetting::NtExact => BackendChoice::NtExact,
     };
     select(choice).map_err(StageError::failed)
 }
@@ -253,4 +255,9 @@ pub enum BackendSetting {
     /// Linux: as `statx`, but each thread has up to 64 calls under way at a time. Never what `auto` picks: it has more
     /// threads instead.
     IoUring,
+    /// Windows: NtQueryDirectoryFile, whose answers hold the metadata beside the names.
+    Nt,
+    /// Windows: the same for names, and each file is opened for its metadata. Slower, and has `nlink`.
+    #[serde(rename = "nt-exact")]
+    NtExact,
 }

@@ -52,7 +52,7 @@ mod tests {
             "EACESS",
             "eacces",
             "EWOULDBLOCK",
-            "E13",
+            if cfg!(windows) { "E5" } else { "E13" },
             "E0524",
             "E+524",
             "E",

@@ -1,5 +1,8 @@
 //! Patterns of names and paths that a scan leaves out.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use statline_platform::{DirNode, Name};
 
@@ -85,8 +88,8 @@ impl Excludes {
     /// [`write_prefix`](Excludes::write_prefix) wrote, and holds it again afterwards.
     pub(crate) fn matches(&self, prefix: &mut Vec<u8>, name: Name<'_>, is_directory: bool) -> bool {
         let file_name = os_str(name.as_bytes());
-        if self.names.is_match(file_name)
-            || (is_directory && self.directory_names.is_match(file_name))
+        if self.names.is_match(&*file_name)
+            || (is_directory && self.directory_names.is_match(&*file_name))
         {
             return true;
         }
@@ -97,19 +100,24 @@ impl Excludes {
         prefix.extend_from_slice(name.as_bytes());
         let path = os_str(prefix);
         let matches =
-            self.paths.is_match(path) || (is_directory && self.directory_paths.is_match(path));
+            self.paths.is_match(&*path) || (is_directory && self.directory_paths.is_match(&*path));
+        drop(path);
         prefix.truncate(length);
         matches
     }
 }
 
+/// A name or a path as patterns take it.
 #[cfg(unix)]
-fn os_str(bytes: &[u8]) -> &std::ffi::OsStr {
-    std::os::unix::ffi::OsStrExt::from_bytes(bytes)
+fn os_str(bytes: &[u8]) -> Cow<'_, OsStr> {
+    Cow::Borrowed(std::os::unix::ffi::OsStrExt::from_bytes(bytes))
 }
 
+/// A name or a path as patterns take it: what is no Unicode in it is as good as any character.
 #[cfg(not(unix))]
-fn os_str(bytes: &[u8]) -> &std::ffi::OsStr {
-    // Names that are not Unicode match no pattern there, as patterns are Unicode.
-    std::ffi::OsStr::new(std::str::from_utf8(bytes).unwrap_or_default())
+fn os_str(bytes: &[u8]) -> Cow<'_, OsStr> {
+    match String::from_utf8_lossy(bytes) {
+        Cow::Borrowed(text) => Cow::Borrowed(OsStr::new(text)),
+        Cow::Owned(text) => Cow::Owned(text.into()),
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use serde::Serialize;
-use statline_platform::{Kind, Metadata, NameBuf, Timestamp, statx};
+use statline_platform::{Kind, Metadata, NameBuf, Timestamp, statx, with_slashes};
 
 use crate::cache::{DEFAULT_SIGNATURE, Judge};
 use crate::exclude::Excludes;
@@ -178,6 +178,7 @@ fn place_of(root: Root, below: &Path) -> (Key, Vec<u8>) {
         return (Key::top(root), Vec::new());
     };
     let parent = below.parent().unwrap_or(Path::new(""));
+    let parent = with_slashes(parent);
     let key = Key::of_path(root, parent.as_os_str().as_encoded_bytes());
     (key, name.as_encoded_bytes().to_vec())
 }

@@ -10,7 +10,9 @@ use statline_pipeline::{
     Builder, DEFAULT_OUTPUT, Declare, ErrorRecord, Kind, Message, Opening, Order, Outlet,
     OutputPort, Properties, Source, StageError,
 };
-use statline_platform::{DirNode, Kind as EntryKind, Metadata, NameBuf, Timestamp};
+use statline_platform::{
+    DirNode, Kind as EntryKind, Metadata, NameBuf, Timestamp, path_from_bytes,
+};
 
 use crate::{EntryBatch, Former, RecordBatch, Row};
 
@@ -272,6 +274,11 @@ pub(crate) const HOSTILE_NAMES: &[&[u8]] = &[
     b"L3RtcA==",
 ];
 
+/// Whether this system can have the name: those of Unix are any bytes, those of Windows are not.
+pub(crate) fn is_possible(name: &[u8]) -> bool {
+    NameBuf::new(name).is_ok() && path_from_bytes(name.to_vec()).is_some()
+}
+
 fn name() -> impl Strategy<Value = Vec<u8>> {
     let byte = prop_oneof![
         4 => prop::sample::select(b"\n\r\t\",;\\'=+-@ \x1b\x7f\x80\xff\xc3\xa9\xe2ab".to_vec()),
@@ -281,6 +288,7 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
         prop::sample::select(HOSTILE_NAMES).prop_map(<[u8]>::to_vec),
         prop::collection::vec(byte, 1..24),
     ]
+    .prop_filter("a name of this system", |name| is_possible(name))
 }
 
 fn any_time() -> impl Strategy<Value = Timestamp> {
@@ -354,7 +362,9 @@ pub(crate) fn hostile_samples() -> Vec<Sample> {
         (i64::MAX, 7),
         (-(1 << 40), 0),
     ];
-    let names = HOSTILE_NAMES.iter().enumerate();
+    let hostile = HOSTILE_NAMES.iter().filter(|name| is_possible(name));
+    let hostile: Vec<&[u8]> = hostile.copied().collect();
+    let names = hostile.iter().enumerate();
     names
         .map(|(at, name)| {
             let mut metadata = Metadata::with_kind(EntryKind::Symlink);
@@ -366,9 +376,9 @@ pub(crate) fn hostile_samples() -> Vec<Sample> {
                 metadata.set_mode(0o104_755);
             }
             Sample {
-                directories: vec![HOSTILE_NAMES[(at * 7 + 3) % HOSTILE_NAMES.len()].to_vec()],
+                directories: vec![hostile[(at * 7 + 3) % hostile.len()].to_vec()],
                 name: name.to_vec(),
-                target: HOSTILE_NAMES[HOSTILE_NAMES.len() - 1 - at].to_vec(),
+                target: hostile[hostile.len() - 1 - at].to_vec(),
                 metadata,
             }
         })
@@ -377,6 +387,7 @@ pub(crate) fn hostile_samples() -> Vec<Sample> {
 
 /// Runs a Python program on a file; its standard output. Where there is no Python it prints a note, or fails if
 /// STATLINE_REQUIRE_TOOLS is set.
+#[cfg(unix)]
 pub(crate) fn python(program: &str, file: &Path) -> Option<String> {
     let run = std::process::Command::new("python3")
         .args(["-c", program])

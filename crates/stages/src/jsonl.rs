@@ -340,9 +340,10 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{
-        Given, Sample, batches, child, entries, file, hostile_samples, python, records, root,
-        samples, time,
+        Given, Sample, batches, child, entries, file, records, root, samples, time,
     };
+    #[cfg(unix)]
+    use crate::fixtures::{hostile_samples, python};
     use crate::{Change, EntryBatch, RecordBatch};
 
     fn write<M: Message + Sync>(
@@ -435,6 +436,7 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
     #[test]
     fn python_reads_what_was_written() {
         let directory = tempfile::tempdir().unwrap();

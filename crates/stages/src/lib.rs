@@ -62,6 +62,7 @@ mod repeated;
 mod repetition;
 mod roots;
 #[cfg(test)]
+#[cfg(unix)]
 mod round_trip;
 mod row;
 mod row_input;

@@ -67,9 +67,28 @@ impl OutputPath {
 
 /// Devices must not be replaced by files, which a rename would do without a word.
 fn is_stream(path: &Path) -> bool {
+    #[cfg(windows)]
+    if is_windows_device(path) {
+        return true;
+    }
     let memory = ["/dev/shm", "/dev/mqueue"];
     path.starts_with("/proc")
         || path.starts_with("/dev") && !memory.iter().any(|place| path.starts_with(place))
+}
+
+/// Whether Windows has a device or a pipe there: in its own name space, or under one of the names of DOS.
+#[cfg(windows)]
+fn is_windows_device(path: &Path) -> bool {
+    let in_name_space = [r"\\.\", "//./"].iter().any(|prefix| {
+        path.as_os_str()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_bytes())
+    });
+    let name = path.file_name().map(|name| name.to_ascii_lowercase());
+    in_name_space
+        || ["nul", "con", "conout$", "prn"]
+            .iter()
+            .any(|device| name.as_ref().is_some_and(|name| name == device))
 }
 
 impl From<&str> for OutputPath {
@@ -110,6 +129,15 @@ mod tests {
         for path in ["", "/", "out/", "out/.", "out/.."] {
             assert_eq!(destination(path), Err(format!("{path:?} names no file")));
         }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn devices_of_windows_are_streams() {
+        for path in ["NUL", "con", r"\\.\pipe\scan", r"C:\out\nul"] {
+            assert_eq!(destination(path), Ok(Destination::Stream(path.into())));
+        }
+        assert_eq!(destination("null"), Ok(Destination::File("null".into())));
     }
 
     #[test]

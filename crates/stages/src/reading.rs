@@ -6,6 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use statline_pipeline::{Pulse, StageError, Watch};
 use statline_platform::{
@@ -82,6 +83,8 @@ pub(crate) struct Reading {
     left: Vec<Arc<Chunk>>,
     /// Whether `stat` may have something to ask for here.
     is_left_to_stat: bool,
+    /// When metadata came with the names last listed, if it did.
+    looked_at: Option<SystemTime>,
     step: Step,
     /// Set when nothing more is to be read.
     ending: Option<Ending>,
@@ -139,6 +142,7 @@ impl Reading {
             chunk: None,
             left: Vec::new(),
             is_left_to_stat: worker.wish.is_none(),
+            looked_at: None,
             step: Step::Open,
             ending: None,
             lost: None,
@@ -306,8 +310,9 @@ impl Reading {
         let mut names = Arc::get_mut(&mut self.names)
             .map(std::mem::take)
             .unwrap_or_default();
+        let since = SystemTime::now();
         let escort = worker.escort();
-        let (mut reading, (listing, names, more)) = self.call_out(worker, move |pulse| {
+        let (mut reading, (listing, mut names, more)) = self.call_out(worker, move |pulse| {
             names.clear();
             let more = pass(escort.as_ref(), 1, pulse).and_then(|passage| {
                 passage.spend(1, pulse)?;
@@ -326,6 +331,11 @@ impl Reading {
             listing.retire();
             reading.step = Step::Open;
             return Ok(After::Next(reading));
+        }
+        reading.looked_at = names.metadata(0).is_some().then_some(since);
+        if reading.looked_at.is_some() {
+            let kept = take_over_metadata(&mut names, reading.follows_links);
+            worker.scan.fetched.add(kept);
         }
         reading.listing = Some(listing);
         reading.more = more;
@@ -419,7 +429,11 @@ impl Reading {
             worker.frontier.push(plain);
             worker.frontier.push(followed);
         }
-        if reading.is_left_to_stat || reading.names.metadata(0).is_some() {
+        if let Some(looked_at) = reading.looked_at {
+            worker.hand_on_known(&reading.node, &reading.names, looked_at.into())?;
+            return reading.after_names(worker);
+        }
+        if reading.is_left_to_stat {
             worker.hand_on(&reading.node, &reading.names, 0..reading.names.len())?;
             return reading.after_names(worker);
         }
@@ -610,6 +624,19 @@ impl Reading {
     }
 }
 
+/// Keeps metadata that came with the names, as some systems give both in one call, but not that of a link that stands
+/// for something else: the listing describes the link. Returns of how many entries it is kept.
+fn take_over_metadata(chunk: &mut Entries, follows_links: bool) -> u64 {
+    let mut kept = 0;
+    for entry in 0..chunk.len() {
+        match follows_links && chunk.kind(entry) == Some(Kind::Symlink) {
+            true => chunk.forget_metadata(entry),
+            false => kept += u64::from(chunk.metadata(entry).is_some()),
+        }
+    }
+    kept
+}
+
 /// Opens a directory to list it, and finds out which mount it is on, unless it is the one that it was looked for on.
 fn open(
     scan: &Scan,
@@ -676,4 +703,32 @@ fn resolve_all(
         (entry, resolved)
     });
     each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use statline_platform::Metadata;
+
+    use super::*;
+
+    #[test]
+    fn metadata_of_a_followed_link_is_asked_for_and_that_of_others_is_not() {
+        let listed = || {
+            let mut chunk = Entries::default();
+            for kind in [Kind::File, Kind::Symlink, Kind::Directory] {
+                chunk.push_with_metadata(b"name", Metadata::with_kind(kind));
+            }
+            chunk
+        };
+        let known = |chunk: &Entries| {
+            let is_known = |entry| chunk.metadata(entry).is_some();
+            [0, 1, 2].map(is_known)
+        };
+        let mut chunk = listed();
+        assert_eq!(take_over_metadata(&mut chunk, false), 3);
+        assert_eq!(known(&chunk), [true; 3]);
+        assert_eq!(take_over_metadata(&mut chunk, true), 2);
+        assert_eq!(known(&chunk), [true, false, true]);
+        assert_eq!(chunk.kind(1), Some(Kind::Symlink));
+    }
 }

@@ -160,10 +160,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
-    #[cfg(target_os = "linux")]
     #[test]
     fn nothing_is_kept_where_times_prove_nothing() {
         let on = |path: &Path| is_worth_keeping_on(Filesystem::of_path(path).unwrap());

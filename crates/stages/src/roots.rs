@@ -1,7 +1,6 @@
 //! Where a scan begins.
 
 use std::borrow::Cow;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -10,24 +9,31 @@ use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use statline_platform::{path_from_bytes, with_slashes};
 
 /// The fact by which a stage states where its scan begins: a list of absolute [`RootPath`]s.
 pub(crate) const ROOTS: &str = "roots";
 
 /// A root as a job names it: a string, or `{ base64 = "…" }` for a path that is not UTF-8.
+///
+/// On Windows its separators become slashes, as everywhere below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootPath(PathBuf);
 
 impl RootPath {
     /// This path.
     pub fn new(path: impl Into<PathBuf>) -> RootPath {
-        RootPath(path.into())
+        let path = path.into();
+        match with_slashes(&path) {
+            Cow::Owned(slashed) => RootPath(slashed),
+            Cow::Borrowed(_) => RootPath(path),
+        }
     }
 
     /// The root from the file system's own root on. Links in it are not resolved: it is what was named.
     pub(crate) fn absolute(&self) -> RootPath {
         // That fails only where the working directory is gone; then the path is all there is.
-        RootPath(std::path::absolute(&self.0).unwrap_or_else(|_| self.0.clone()))
+        RootPath::new(std::path::absolute(&self.0).unwrap_or_else(|_| self.0.clone()))
     }
 
     /// The path.
@@ -75,7 +81,7 @@ impl<'de> Deserialize<'de> for RootPath {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RootPath, A::Error> {
                 let map = MapAccessDeserializer::new(map);
-                EncodedPath::deserialize(map).map(|path| RootPath(path.base64))
+                EncodedPath::deserialize(map).map(|path| RootPath::new(path.base64))
             }
         }
 
@@ -102,19 +108,6 @@ fn path_from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBu
         ));
     }
     path_from_bytes(bytes).ok_or_else(|| de::Error::custom("not a path of this system"))
-}
-
-#[cfg(unix)]
-pub(crate) fn path_from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
-    Some(PathBuf::from(OsString::from_vec(bytes)))
-}
-
-#[cfg(not(unix))]
-pub(crate) fn path_from_bytes(bytes: Vec<u8>) -> Option<PathBuf> {
-    String::from_utf8(bytes)
-        .ok()
-        .map(|path| PathBuf::from(OsString::from(path)))
 }
 
 impl JsonSchema for RootPath {

@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use statline_platform::{DirNode, NameBuf};
+use statline_platform::{DirNode, NameBuf, path_from_bytes};
 
-use crate::roots::{RootPath, path_from_bytes};
+use crate::roots::RootPath;
 
 /// The nodes of the directories of the row that was put in its place last, from its root down.
 pub(crate) struct SavedPaths {

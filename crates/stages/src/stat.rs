@@ -401,6 +401,8 @@ impl Work {
     fn is_known(&mut self, shared: &Fetching, entry: usize) -> bool {
         // Whoever brought metadata with the names brought what the file system has of it.
         if !self.metadata[entry].fields().is_empty() {
+            // It may be more than was asked for.
+            self.metadata[entry].keep(shared.fields);
             return true;
         }
         match self.batch.entries().kind(entry) {

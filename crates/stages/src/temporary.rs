@@ -55,15 +55,24 @@ pub(crate) fn leads_to(path: &Path, file: &File) -> bool {
 }
 
 #[cfg(not(unix))]
-pub(crate) fn leads_to(path: &Path, _: &File) -> bool {
-    path.exists()
+pub(crate) fn leads_to(path: &Path, file: &File) -> bool {
+    use statline_platform::{BackendChoice, Fields, select, statx};
+    let identity = Fields::DEVICE | Fields::INODE;
+    let open = select(BackendChoice::Auto)
+        .map_err(io::Error::other)
+        .and_then(|backend| backend.stat_file(file, identity));
+    match (statx(path, false), open) {
+        (Ok(named), Ok(open)) => {
+            open.file_id().is_some()
+                && named.file_id() == open.file_id()
+                && named.device() == open.device()
+        }
+        _ => false,
+    }
 }
 
 /// Removes what killed processes left in a directory. That something cannot be removed is not this run's concern.
-#[cfg(unix)]
 pub(crate) fn sweep(directory: &Path) {
-    use rustix::fs::{Mode, OFlags, open};
-
     let is_local = statline_platform::Filesystem::of_path(directory).is_ok_and(|filesystem| {
         let unknown = filesystem.kind() == statline_platform::FilesystemKind::Unknown;
         !filesystem.profile().network && !unknown
@@ -79,9 +88,7 @@ pub(crate) fn sweep(directory: &Path) {
             continue;
         }
         let path = entry.path();
-        // Neither through a link nor waiting for the writer of a pipe: the name may be a trap.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = open(&path, flags, Mode::empty()).map(File::from) else {
+        let Ok(file) = open_itself(&path) else {
             continue;
         };
         let is_file = file.metadata().is_ok_and(|found| found.is_file());
@@ -91,11 +98,31 @@ pub(crate) fn sweep(directory: &Path) {
     }
 }
 
-/// What is left stays where nothing is known of locks.
-#[cfg(not(unix))]
-pub(crate) fn sweep(_: &Path) {}
-
+/// Opens neither through a link nor waiting for the writer of a pipe: the name may be a trap.
 #[cfg(unix)]
+fn open_itself(path: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty()).map(File::from)?)
+}
+
+/// Opens what has the name, a link itself.
+#[cfg(windows)]
+fn open_itself(path: &Path) -> io::Result<File> {
+    use std::os::windows::fs::OpenOptionsExt;
+    const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+    File::options()
+        .read(true)
+        .custom_flags(FILE_FLAG_OPEN_REPARSE_POINT)
+        .open(path)
+}
+
+/// What is left stays where nothing is known of locks.
+#[cfg(not(any(unix, windows)))]
+fn open_itself(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 fn is_temporary_name(name: &std::ffi::OsStr) -> bool {
     let random = name
         .to_str()
@@ -118,10 +145,8 @@ pub(crate) fn sync_directory(_: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
 
     use super::*;
     use crate::fixtures::listing;
@@ -157,8 +182,10 @@ mod tests {
         }
         fs::create_dir(place.join(".statline-directorynam.tmp")).unwrap();
         fs::write(place.join("victim"), "untouched").unwrap();
-        symlink("victim", place.join(".statline-symboliclink.tmp")).unwrap();
-        symlink("victim", place.join(".statline-symbolicline.tmp")).unwrap();
+        #[cfg(unix)]
+        for link in [".statline-symboliclink.tmp", ".statline-symbolicline.tmp"] {
+            std::os::unix::fs::symlink("victim", place.join(link)).unwrap();
+        }
         let before = listing(place);
         sweep(place);
         assert_eq!(listing(place), before);

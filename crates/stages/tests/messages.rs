@@ -106,7 +106,7 @@ capacity = 0
     error: job.toml:9:15: stages.x.skip_pseudo: expected true or false, found integer 1
         9 | skip_pseudo = 1
           |               ^
-    error: job.toml:10:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", found string "statz"
+    error: job.toml:10:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", "nt", "nt-exact", found string "statz"
        10 | backend = "statz"
           |           ^^^^^^^ did you mean "statx"?
     error: job.toml:11:12: stages.x.capacity: expected a number of messages from 1 to 65536, found integer 0
@@ -134,7 +134,7 @@ capacity = 0
     error: job.toml:4:11: stages.x.exclude: expected an array, found string "*.o"
         4 | exclude = "*.o"
           |           ^^^^^ write ["*.o"]
-    error: job.toml:5:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", found an array
+    error: job.toml:5:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", "nt", "nt-exact", found an array
         5 | backend = ["statx"]
           |           ^^^^^^^^^
     error: job.toml:6:13: stages.x.max_depth: expected a whole number, found float 1.5
@@ -211,7 +211,7 @@ fn stat() {
     error: job.toml:8:11: stages.x.targets: expected true or false, found string "yes"
         8 | targets = "yes"
           |           ^^^^^
-    error: job.toml:9:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", found string "uring"
+    error: job.toml:9:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", "nt", "nt-exact", found string "uring"
         9 | backend = "uring"
           |           ^^^^^^^ did you mean "io_uring"?
     error: job.toml:10:11: stages.x.threads: expected "auto" or a number of threads from 1 to 512, found integer 0
@@ -224,7 +224,7 @@ fn stat() {
     error: job.toml:7:10: stages.x.fields: expected an array, found string "all"
         7 | fields = "all"
           |          ^^^^^ write ["all"]
-    error: job.toml:8:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", found boolean true
+    error: job.toml:8:11: stages.x.backend: expected one of "auto", "statx", "fstatat", "io_uring", "nt", "nt-exact", found boolean true
         8 | backend = true
           |           ^^^^
     2 errors in job.toml

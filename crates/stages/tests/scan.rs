@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+#[cfg(unix)]
+use std::collections::BTreeSet;
 use std::fs;
+#[cfg(unix)]
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +15,7 @@ use statline_pipeline::testing::{Collected, Items};
 use statline_pipeline::{
     Builder, ErrorRecord, Errors, Outcome, Period, PipelineSettings, RunReport, Sink, StageError,
 };
-use statline_platform::{DirNode, Fields, Kind};
+use statline_platform::{DirNode, Fields, Kind, with_slashes};
 use statline_stages::{
     Batch, BatchConfig, DirectoryStatus, EntryBatch, Enumerate, EnumerateConfig, RecordBatch, Rows,
     Stat, StatConfig, StatFields,
@@ -36,7 +39,7 @@ impl Scanned {
 
     /// The paths below a root, relative to it.
     fn below(&self, root: &Path) -> Vec<String> {
-        let prefix = format!("{}/", root.display());
+        let prefix = format!("{}/", with_slashes(root).display());
         self.paths()
             .iter()
             .filter_map(|path| path.strip_prefix(&prefix).map(str::to_owned))
@@ -101,6 +104,7 @@ fn small_tree(root: &Path) {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn every_entry_of_a_hostile_tree_comes_out_once_on_any_number_of_threads() {
     let directory = temporary();
@@ -132,6 +136,7 @@ fn every_entry_of_a_hostile_tree_comes_out_once_on_any_number_of_threads() {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn metadata_that_was_fetched_ahead_is_what_a_later_call_gives() {
     let directory = temporary();
@@ -151,6 +156,8 @@ fn metadata_that_was_fetched_ahead_is_what_a_later_call_gives() {
     }
 }
 
+/// On Windows it comes with the names.
+#[cfg(unix)]
 #[test]
 fn nothing_is_fetched_ahead_where_the_kind_is_enough() {
     let directory = temporary();
@@ -164,6 +171,8 @@ fn nothing_is_fetched_ahead_where_the_kind_is_enough() {
     assert!(!scanned.paths().is_empty());
 }
 
+/// On Windows it comes with the names.
+#[cfg(unix)]
 #[test]
 fn nothing_is_fetched_ahead_where_names_go_elsewhere_too() {
     let directory = temporary();
@@ -196,7 +205,7 @@ fn every_directory_ends_once_with_the_number_of_its_entries() {
     let directory = temporary();
     small_tree(directory.path());
     let scanned = scan(EnumerateConfig::new([directory.path()]));
-    let root = directory.path().display().to_string();
+    let root = with_slashes(directory.path()).display().to_string();
     let complete = |entries| (DirectoryStatus::Complete, entries);
     assert_eq!(
         scanned.ends(),
@@ -219,10 +228,13 @@ fn depth_is_limited_and_what_lies_deeper_ends_as_excluded() {
         ..EnumerateConfig::new([directory.path()])
     };
     let scanned = scan(config(0));
-    assert_eq!(scanned.paths(), [directory.path().display().to_string()]);
+    assert_eq!(
+        scanned.paths(),
+        [with_slashes(directory.path()).display().to_string()]
+    );
     let scanned = scan(config(1));
     assert_eq!(scanned.below(directory.path()), ["a", "c"]);
-    let end = scanned.ends()[&format!("{}/a", directory.path().display())];
+    let end = scanned.ends()[&format!("{}/a", with_slashes(directory.path()).display())];
     assert_eq!(end, (DirectoryStatus::Excluded, 0));
     let scanned = scan(config(2));
     assert_eq!(
@@ -267,7 +279,7 @@ fn excluded_entries_are_counted_and_not_expected_by_the_end_of_their_directory()
     };
     let scanned = scan(config);
     assert_eq!(scanned.counter("walk", "excluded"), 1);
-    let end = scanned.ends()[&format!("{}/a", directory.path().display())];
+    let end = scanned.ends()[&format!("{}/a", with_slashes(directory.path()).display())];
     assert_eq!(end, (DirectoryStatus::Complete, 2));
 }
 
@@ -305,6 +317,7 @@ fn what_is_below_a_root_that_another_one_reaches_is_read_once() {
     );
 }
 
+#[cfg(unix)]
 #[test]
 fn roots_may_be_files_links_and_relative() {
     let directory = temporary();
@@ -345,6 +358,7 @@ fn a_root_that_does_not_exist_fails_the_run_and_is_named() {
     assert!(fault.message.contains("/missing: "), "{}", fault.message);
 }
 
+#[cfg(unix)]
 #[test]
 fn followed_links_are_entered_and_a_loop_is_an_error_record() {
     let directory = temporary();
@@ -478,14 +492,9 @@ fn an_entry_that_cannot_be_read_is_an_error_record_with_its_path_and_code() {
     let scanned = stat(batch, StatConfig::default());
     assert_eq!(scanned.report.outcome, Outcome::Incomplete);
     let error = &scanned.errors[0];
-    assert_eq!(
-        error.subject,
-        directory
-            .path()
-            .join("file/x")
-            .as_os_str()
-            .as_encoded_bytes()
-    );
+    let path = directory.path().join("file/x");
+    let path = with_slashes(&path);
+    assert_eq!(error.subject, path.as_os_str().as_encoded_bytes());
     assert_eq!((error.operation, &*error.code), ("open", "ENOTDIR"));
 }
 
@@ -517,6 +526,7 @@ fn only_the_fields_asked_for_are_filled() {
     assert_eq!(metadata.fields(), Fields::SIZE | Fields::KIND);
 }
 
+#[cfg(unix)]
 #[test]
 fn link_targets_are_read_when_asked_for() {
     let directory = temporary();
@@ -537,6 +547,7 @@ fn link_targets_are_read_when_asked_for() {
     assert_eq!(targets, [None, Some(b"some\nwhere".to_vec()), None]);
 }
 
+#[cfg(unix)]
 #[test]
 fn a_root_has_a_row_of_its_own() {
     let directory = temporary();

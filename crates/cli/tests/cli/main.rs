@@ -1,7 +1,7 @@
 //! The command as people use it: the real binary on real trees.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bench;
 mod cache;

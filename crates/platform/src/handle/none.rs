@@ -1,6 +1,6 @@
 //! An open directory, on systems that have no backend yet.
 //!
-//! The twin of `handle_unix.rs`: the same name, and no value of it can exist.
+//! The twin of `unix.rs` and `windows.rs`: the same name, and no value of it can exist.
 
 /// An open directory.
 #[derive(Debug)]

@@ -432,7 +432,20 @@ impl Obstacle {
         }
     }
 
-    #[cfg(not(unix))]
+    #[cfg(windows)]
+    fn of(error: &io::Error) -> Option<Obstacle> {
+        use windows_sys::Win32::Foundation::{
+            ERROR_NETNAME_DELETED, ERROR_NO_SYSTEM_RESOURCES, ERROR_TOO_MANY_OPEN_FILES,
+        };
+        match error.raw_os_error()?.cast_unsigned() {
+            ERROR_TOO_MANY_OPEN_FILES | ERROR_NO_SYSTEM_RESOURCES => Some(Obstacle::NoDescriptor),
+            // A connection was lost, and the handles of its time with it.
+            ERROR_NETNAME_DELETED => Some(Obstacle::Stale),
+            _ => None,
+        }
+    }
+
+    #[cfg(not(any(unix, windows)))]
     fn of(_error: &io::Error) -> Option<Obstacle> {
         None
     }

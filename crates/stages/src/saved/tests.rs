@@ -5,11 +5,25 @@ use std::fs;
 use proptest::prelude::*;
 use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, ErrorRecord, RunReport, Scope};
+use statline_platform::with_slashes;
 
 use super::*;
 use crate::fixtures::{Given, batches, child, file, hostile_samples, root, samples, time};
 use crate::{
     Change, ContentHash, Field, FieldSet, Former, Jsonl, JsonlConfig, Rows, Sort, SortConfig,
+};
+
+/// A path that is no Unicode, and one of this system: a lone surrogate on Windows.
+const NO_UNICODE: &[u8] = if cfg!(windows) {
+    b"r/\xed\xa0\x80"
+} else {
+    b"r/\xff"
+};
+/// Another, for a name that something had before.
+const BEFORE: &[u8] = if cfg!(windows) {
+    b"r/\xed\xa0\x80before"
+} else {
+    b"r/\xffbefore"
 };
 
 /// Writes records as a scan would.
@@ -123,7 +137,7 @@ fn marked() -> RecordBatch {
             former: Former {
                 differs: FieldSet::from_bits(1 << at),
                 size: (at % 2 == 1).then_some(7),
-                path: (at % 4 == 1).then_some(b"r/\xffbefore"),
+                path: (at % 4 == 1).then_some(BEFORE),
             },
         });
     }
@@ -236,7 +250,7 @@ fn what_was_not_read_is_refused_or_noted() {
     let lost = |path: &[u8], scope| ErrorRecord::new("open", path.to_vec(), "EACCES", "no", scope);
     let errors = vec![
         lost(b"r/d/x", Scope::Subtree),
-        lost(b"r/\xff", Scope::Entry),
+        lost(NO_UNICODE, Scope::Entry),
     ];
     let report = save(Given::new(marked()).with_errors(errors), &path);
     assert_eq!(report.outcome, Outcome::Incomplete);
@@ -265,10 +279,10 @@ fn what_was_not_read_is_refused_or_noted() {
         let listed = listed.map(|unread| (unread.subject.escape_ascii().to_string(), unread.scope));
         (report.outcome, listed.collect::<Vec<_>>())
     };
-    let file = path.to_str().unwrap().to_owned();
+    let file = with_slashes(&path).to_str().unwrap().to_owned();
     let known = vec![
         ("r/d/x".to_owned(), Scope::Subtree),
-        ("r/\\xff".to_owned(), Scope::Entry),
+        (NO_UNICODE.escape_ascii().to_string(), Scope::Entry),
         (file.clone(), Scope::Entry),
     ];
     assert_eq!(copy(), (Outcome::Incomplete, known));

@@ -45,7 +45,7 @@ impl SpillFile {
     }
 
     /// Writes to something else from now on.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn replace(&mut self, file: File) {
         self.file = file;
     }

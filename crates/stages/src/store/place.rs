@@ -198,9 +198,9 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
             name.push(format!("-{number}"));
         }
         let aside = PathBuf::from(name);
-        // Renaming takes the place of a file; of this one only.
-        match create(&aside) {
-            Ok(_) => {
+        // Renaming takes the place of a file; of this one only. Closed before that, as Windows wants it.
+        match create(&aside).map(drop) {
+            Ok(()) => {
                 std::fs::rename(path, &aside)?;
                 sync_directory(directory_of(path))?;
                 return Ok(aside);

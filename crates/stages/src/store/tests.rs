@@ -239,7 +239,9 @@ fn whatever_byte_is_damaged_and_wherever_it_is_cut_somebody_sees_it() {
         .unwrap();
     let is_sound = || place::open(&path, Access::Read, &|| true).is_ok();
     assert!(is_sound());
-    for at in 0..length {
+    // Wine takes milliseconds to open a file.
+    let step = if cfg!(windows) { 101 } else { 1 };
+    for at in (0..length).step_by(step) {
         let mut byte = [0];
         positioned::read_exact_at(&file, &mut byte, at).unwrap();
         positioned::write_all_at(&file, &[byte[0] ^ 1 << (at % 8)], at).unwrap();
@@ -247,7 +249,7 @@ fn whatever_byte_is_damaged_and_wherever_it_is_cut_somebody_sees_it() {
         positioned::write_all_at(&file, &byte, at).unwrap();
     }
     assert!(is_sound());
-    for at in (0..length).rev() {
+    for at in (0..length).rev().step_by(step) {
         file.set_len(at).unwrap();
         assert!(!is_sound(), "it was cut at {at}");
     }
