@@ -3,7 +3,7 @@
 //! One thing must stay true: each post ends once, though several threads may have held it.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -44,6 +44,8 @@ pub(crate) struct Crew {
     threads: Mutex<Vec<Thread>>,
     /// Those who were called up and are not watched yet.
     newcomers: Mutex<Vec<Newcomer>>,
+    /// Set when all have a thread who are to have one from the beginning.
+    staffed: OnceLock<()>,
 }
 
 /// A worker that was called up, for whoever watches its calls.
@@ -69,7 +71,13 @@ impl Crew {
             posts: AtomicUsize::new(0),
             threads: Mutex::default(),
             newcomers: Mutex::default(),
+            staffed: OnceLock::new(),
         }
+    }
+
+    /// All who are to have a thread from the beginning have one, so others may get what is left.
+    pub(crate) fn staffed(&self) {
+        let _ = self.staffed.set(());
     }
 
     /// A post for one more worker of a stage.
@@ -193,6 +201,8 @@ impl Recruiter for StageCrew {
     }
 
     fn start(&self, id: PostId, worker: Box<Worker>) -> Result<(), Box<Worker>> {
+        // A stage that is called up early must not take the last threads from those without which nothing goes.
+        self.crew.staffed.wait();
         let newcomer = worker.slot.clone().map(|slot| Newcomer {
             id,
             post: worker.post.clone(),

@@ -122,6 +122,7 @@ impl Run {
         if !run.abandoned {
             run.start_watchdog(watchdog);
         }
+        run.crew.staffed();
         run
     }
 
