@@ -166,6 +166,7 @@ impl Queue {
     fn note_length(&self) {
         let length = self.begun.len() + self.chunks.len() + self.siblings.len() + self.roots.len();
         self.mount.queued.store(length, Ordering::Relaxed);
+        self.mount.begun.store(self.begun.len(), Ordering::Relaxed);
     }
 }
 
@@ -311,6 +312,9 @@ impl LocalFrontier {
         if self.is_over() {
             self.step_back();
         }
+        if let Some(reading) = self.take_begun() {
+            return Next::Begun(reading);
+        }
         if let Some(siblings) = self.own.pop_back() {
             return self.take_one(siblings);
         }
@@ -421,6 +425,20 @@ impl LocalFrontier {
             self.share(false);
         }
         next
+    }
+
+    /// Takes a directory that was begun on the mount. It holds descriptors: if more were opened while it waits, there might
+    /// be none left in the end.
+    fn take_begun(&mut self) -> Option<Box<Reading>> {
+        let mount = self.mount.as_ref()?;
+        if mount.begun.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut queues = self.shared.lock();
+        let queue = queues.of(mount);
+        let reading = queue.begun.pop_front();
+        queue.note_length();
+        reading
     }
 
     /// Takes something from the queue of the mount, or of another one that may have more workers.

@@ -41,6 +41,8 @@ pub(crate) struct Mount {
     pub(crate) gate: Arc<Gate>,
     /// How many things to do wait there that anybody may take.
     pub(crate) queued: AtomicUsize,
+    /// How many of them are directories that were begun.
+    pub(crate) begun: AtomicUsize,
 }
 
 /// A worker's right to be at work on a mount, until it is dropped.
@@ -109,6 +111,7 @@ impl Mounts {
             limit: Limit::new(self.threads.start(filesystem)),
             gate: self.politeness.gate(key),
             queued: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
         });
         self.threads.govern(&mount);
         Arc::clone(unknown.insert(mount))
@@ -127,6 +130,7 @@ impl Mount {
             limit: Limit::new(allowed),
             gate: Arc::new(Politeness::default()).gate(key),
             queued: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
         })
     }
 }
