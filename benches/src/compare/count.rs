@@ -45,14 +45,14 @@ struct RunReport {
 struct Stage {
     #[serde(default)]
     errors: Vec<ErrorCount>,
-    /// Of a stage that adds up.
+    /// Each kind of stage has a result of its own; that of the one that adds up says how many entries there were.
     #[serde(default)]
     result: Option<Totals>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Totals {
-    entries: u64,
+    entries: Option<u64>,
 }
 
 /// The mark that statline leaves beside a file of records.
@@ -78,9 +78,10 @@ pub(super) fn report(path: &Path) -> Result<Option<Found>, IoError> {
 /// Reads statline's report of a run over so many roots. `None` when it is not one or has no totals.
 pub(super) fn run_report(path: &Path, roots: u64) -> Result<Option<Found>, IoError> {
     let found = json::<RunReport>(path)?.and_then(|report| {
-        let totals = report.stages.iter().find_map(|stage| stage.result.as_ref());
+        let results = report.stages.iter().flat_map(|stage| &stage.result);
+        let entries = results.filter_map(|result| result.entries).next();
         Some(Found {
-            entries: totals?.entries.saturating_sub(roots),
+            entries: entries?.saturating_sub(roots),
             errors: sum(report.stages.iter().flat_map(|stage| &stage.errors)),
         })
     });
