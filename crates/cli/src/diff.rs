@@ -275,14 +275,13 @@ fn side(
     let found = std::fs::metadata(path)
         .map_err(|error| Failure::failed(format!("{}: {error}", escaped_path(path))))?;
     let unordered = if found.is_dir() {
-        let [walk, group, meta] = ["walk", "group", "meta"].map(|stage| format!("{name}_{stage}"));
+        let [walk, meta] = ["walk", "meta"].map(|stage| format!("{name}_{stage}"));
         let stage = job
             .stage(&walk, "enumerate", "Reads the names below a root.")
             .list("roots", &[root]);
         walk_options(stage, &arguments.walk)?;
-        job.stage(&group, "batch", "").key("inputs", [&walk]);
         job.stage(&meta, "stat", "")
-            .key("inputs", [&group])
+            .key("inputs", [&walk])
             .list("fields", &fetched(&arguments.fields))
             .key("targets", true);
         meta

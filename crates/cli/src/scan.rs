@@ -247,10 +247,8 @@ fn job_text(arguments: &ScanArguments, goal: &Goal) -> Result<JobText, Failure> 
     let mut last = WALK;
     let fetched = fetched(arguments, goal);
     if let Some(fields) = &fetched {
-        job.stage("group", "batch", "Regroups names into batches.")
-            .key("inputs", [last]);
         job.stage(META, "stat", "Fetches the metadata of each entry.")
-            .key("inputs", ["group"])
+            .key("inputs", [last])
             .list("fields", fields)
             .flag("targets", names(arguments, "target"))
             .maybe("backend", backend)

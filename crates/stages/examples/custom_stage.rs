@@ -36,13 +36,9 @@ const JOB: &str = r#"
 type = "enumerate"
 roots = ["${ROOT}"]
 
-[stages.group]
-type = "batch"
-inputs = ["walk"]
-
 [stages.meta]
 type = "stat"
-inputs = ["group"]
+inputs = ["walk"]
 fields = ["size"]
 
 [stages.big]

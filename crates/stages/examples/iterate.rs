@@ -5,9 +5,7 @@
 use std::error::Error;
 
 use statline_pipeline::{Builder, Outcome};
-use statline_stages::{
-    Batch, BatchConfig, Enumerate, EnumerateConfig, RecordBatch, Rows, Stat, StatConfig,
-};
+use statline_stages::{Enumerate, EnumerateConfig, RecordBatch, Rows, Stat, StatConfig};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let root = std::env::args_os().nth(1).unwrap_or_else(|| ".".into());
@@ -16,13 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let walk = job
         .stage("walk", Enumerate, EnumerateConfig::new([root]))
         .done();
-    let group = job
-        .stage("group", Batch, BatchConfig::default())
-        .reads(&walk)
-        .done();
     let meta = job
         .stage("meta", Stat, StatConfig::default())
-        .reads(&group)
+        .reads(&walk)
         .done();
     let mut records = job.results::<RecordBatch>(&meta)?;
 

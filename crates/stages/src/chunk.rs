@@ -324,7 +324,7 @@ impl Spell {
             let names = &self.chunk.names;
             backend.stat_each(handle, names, &self.order, *fields, self.follow, &mut sink);
             self.names.start = end;
-            if began.elapsed() >= SPELL {
+            if !self.names.is_empty() && began.elapsed() >= SPELL {
                 break;
             }
         }

@@ -14,8 +14,7 @@ use statline_platform::{Fields, Metadata, path_from_bytes};
 
 use crate::path_prefix::PathPrefix;
 use crate::{
-    Batch, BatchConfig, Enumerate, EnumerateConfig, RecordBatch, Rows, Sort, SortConfig, Stat,
-    StatConfig, StatFields,
+    Enumerate, EnumerateConfig, RecordBatch, Rows, Sort, SortConfig, Stat, StatConfig, StatFields,
 };
 
 /// An entry of a tree.
@@ -131,15 +130,11 @@ pub fn collect_with_errors(root: &Path, follow_symlinks: bool) -> Result<Collect
     };
     // Of a loop nothing is missing: the directory that it leads back to is in the list.
     let walk = job.stage("walk", Enumerate, walk).accept(["LOOP"]).done();
-    let group = job
-        .stage("group", Batch, BatchConfig::default())
-        .reads(&walk)
-        .done();
     let stat = StatConfig {
         fields: StatFields::new(Fields::ALL),
         ..StatConfig::default()
     };
-    let stat = job.stage("stat", Stat, stat).reads(&group).done();
+    let stat = job.stage("stat", Stat, stat).reads(&walk).done();
     let sort = job
         .stage("sort", Sort, SortConfig::default())
         .reads(&stat)

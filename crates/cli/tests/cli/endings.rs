@@ -221,8 +221,8 @@ fn the_first_signal_cancels_the_run() {
                 "1",
                 "-o",
                 "out.jsonl",
-                "--set",
-                "stages.group.max_entries=1",
+                "--max-ops-per-second",
+                "1000",
             ])
             .current_dir(home.path())
             .stdout(Stdio::null())
@@ -269,8 +269,8 @@ fn a_signal_that_comes_twice_at_once_is_one() {
             "1",
             "-o",
             "out.jsonl",
-            "--set",
-            "stages.group.max_entries=1",
+            "--max-ops-per-second",
+            "1000",
         ])
         .current_dir(home.path())
         .stdin(Stdio::null())
@@ -318,8 +318,8 @@ fn a_run_out_of_time_fails_and_publishes_nothing() {
         "out.csv",
         "--set",
         "pipeline.max_runtime=50ms",
-        "--set",
-        "stages.group.max_entries=1",
+        "--max-ops-per-second",
+        "1000",
     ];
     let output = run_in(home.path(), &arguments);
     assert_eq!(status(&output), 1, "{}", stderr(&output));
@@ -373,13 +373,16 @@ fn progress_is_shown_where_it_is_asked_for() {
     if !installed("script") {
         return;
     }
+    let home = small();
     let shown = |arguments: &str| {
+        // Slow enough for something to be shown.
         let command = format!(
-            "{} scan /usr -q -j 1 --set stages.group.max_entries=1 {arguments} >/dev/null",
+            "{} scan data -q --max-ops-per-second 10 {arguments} >/dev/null",
             env!("CARGO_BIN_EXE_statline")
         );
         let output = Command::new("script")
             .args(["-qec", &command, "/dev/null"])
+            .current_dir(home.path())
             .env("TERM", "xterm")
             .stdin(Stdio::null())
             .output()
@@ -387,17 +390,9 @@ fn progress_is_shown_where_it_is_asked_for() {
         String::from_utf8(output.stdout).unwrap()
     };
     let spinner = shown("");
+    assert!(spinner.contains(" entries · "), "{spinner:?}");
     // Whatever was shown is cleared in the end.
-    assert!(
-        spinner.is_empty() || spinner.contains(" entries · "),
-        "{spinner:?}"
-    );
-    if let Some(last) = spinner
-        .rsplit("entries")
-        .next()
-        .filter(|_| !spinner.is_empty())
-    {
-        assert!(last.contains("\u{1b}[2K"), "{spinner:?}");
-    }
+    let last = spinner.rsplit("entries").next().unwrap();
+    assert!(last.contains("\u{1b}[2K"), "{spinner:?}");
     assert_eq!(shown("--progress never"), "");
 }

@@ -191,7 +191,7 @@ fn the_key_that_interrupts_counts_once() {
     }
     let home = small();
     let command = format!(
-        "{} scan / -x -j 1 -o out.jsonl --color never --progress always --set stages.group.max_entries=1",
+        "{} scan / -x -j 1 -o out.jsonl --color never --progress always --max-ops-per-second 1000",
         env!("CARGO_BIN_EXE_statline")
     );
     let mut terminal = Command::new("script")

@@ -114,7 +114,7 @@ fn keeping_partial_results_is_a_setting_of_the_job() {
         "--set",
         "pipeline.max_runtime=100ms",
         "--set",
-        "stages.group.max_entries=1",
+        "stages.walk.max_ops_per_second=1000",
         "--set",
         "stages.walk.one_file_system=true",
     ];

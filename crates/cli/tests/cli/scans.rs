@@ -95,7 +95,7 @@ fn verbose_shows_channels_and_twice_waiting() {
     let told = |flag| stdout(&succeeded(run_in(home.path(), &["scan", "data", flag])));
     let once = told("-v");
     assert!(
-        once.contains("walk → group") && !once.contains("waiting p50"),
+        once.contains("walk → meta") && !once.contains("waiting p50"),
         "{once}"
     );
     assert!(told("-vv").contains("waiting p50"));
