@@ -23,17 +23,19 @@ pub(crate) struct Trial {
     threads: usize,
     /// Whether all was scanned before the time was up.
     whole: bool,
-    /// Each change of the limit of threads, as long as there were not too many.
+    /// The limit of threads to begin with, and each change of it, as long as there were not too many.
     steps: Vec<Step>,
 }
 
-/// A change of the limit of threads, as the report of the scan has it.
+/// A limit of threads, as the report of the scan has it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Step {
     at_ms: u64,
     threads: usize,
-    latency_us: f64,
-    calls_per_second: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calls_per_second: Option<f64>,
     reason: String,
 }
 
@@ -92,13 +94,14 @@ impl Trial {
             ""
         };
         line("trial scan", &format!("{entries} in {length}{all}"));
-        let Some(last) = self.steps.last() else {
-            let threads = human::counted(self.threads as u64, "thread", "threads");
-            line(
-                "",
-                &format!("{threads}, and nothing was seen to gain by more or fewer"),
-            );
-            return;
+        let last = match &self.steps[..] {
+            [] => return,
+            [only] => {
+                let threads = human::counted(only.threads as u64, "thread", "threads");
+                let text = format!("{threads}, and nothing was seen to gain by more or fewer");
+                return line("", &text);
+            }
+            [.., last] => last,
         };
         for step in self.steps.iter().take(8) {
             line("", &step.text());
@@ -118,13 +121,24 @@ impl Trial {
 
 impl Step {
     fn text(&self) -> String {
-        format!(
-            "{} threads after {}: {} ({} a call, {}/s)",
-            self.threads,
-            human::short_duration(Duration::from_millis(self.at_ms)),
-            self.reason,
-            human::short_duration(Duration::from_secs_f64(self.latency_us.max(0.0) / 1e6)),
-            human::count(self.calls_per_second as u64),
-        )
+        let threads = human::counted(self.threads as u64, "thread", "threads");
+        let at = human::short_duration(Duration::from_millis(self.at_ms));
+        let measured: Vec<String> = [
+            self.latency_us.map(|latency| {
+                let latency = Duration::from_secs_f64(latency.max(0.0) / 1e6);
+                format!("{} a call", human::short_duration(latency))
+            }),
+            self.calls_per_second
+                .map(|calls| format!("{}/s", human::count(calls as u64))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let measured = match measured.is_empty() {
+            true => String::new(),
+            false => format!(" ({})", measured.join(", ")),
+        };
+        let reason = self.reason.replace('_', " ");
+        format!("{threads} after {at}: {reason}{measured}")
     }
 }

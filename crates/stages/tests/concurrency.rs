@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, Outcome, RunReport};
-use statline_stages::{Enumerate, EnumerateConfig, RecordBatch, Rows, Stat, StatConfig};
+use statline_stages::{
+    EntryBatch, Enumerate, EnumerateConfig, RecordBatch, Rows, Stat, StatConfig,
+};
 use statline_testfs::fuse::{Mounted, Operation, Operations, Rule, Shape, TestFs, Tree};
 
 /// So many directories of so many files each.
@@ -69,6 +71,34 @@ fn scan_path(path: &Path) -> Scanned {
 /// The most calls that were under way at a time.
 fn most(mounted: &Mounted) -> u64 {
     mounted.counts().max_all_in_flight()
+}
+
+#[test]
+fn the_report_says_what_each_mount_began_with_though_nothing_was_changed() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = |threads: Option<usize>| {
+        let mut job = Builder::new("scan");
+        let mut walk = job.stage("walk", Enumerate, EnumerateConfig::new([directory.path()]));
+        if let Some(threads) = threads {
+            walk = walk.threads(threads);
+        }
+        let walk = walk.done();
+        let _ = job
+            .sink("names", Collected::<EntryBatch>::new())
+            .reads(&walk);
+        let report = job.build().unwrap().run();
+        let result = report.stage("walk").unwrap().result.clone().unwrap();
+        let path = directory.path().to_str().unwrap();
+        let mount = result["mounts"][path].clone();
+        assert_eq!(mount["steps"][0]["threads"], mount["threads"], "{mount}");
+        mount["steps"][0].clone()
+    };
+    assert_eq!(first(None)["reason"], "profile");
+    let fixed = first(Some(3));
+    assert_eq!(
+        (&fixed["reason"], &fixed["threads"]),
+        (&"fixed".into(), &3.into())
+    );
 }
 
 #[test]

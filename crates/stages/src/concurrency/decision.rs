@@ -18,6 +18,10 @@ pub(crate) struct Decision {
 /// Why the limit is what it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
+    /// The job says so, or there is no choice.
+    Fixed,
+    /// What such a file system is taken to be worth before anything is measured.
+    Profile,
     /// Too few calls have come back to judge.
     Measuring,
     /// Workers lack work, so nothing is to be learned.
@@ -48,6 +52,8 @@ impl Reason {
     /// For the report.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Reason::Fixed => "fixed",
+            Reason::Profile => "profile",
             Reason::Measuring => "measuring",
             Reason::Starved => "starved",
             Reason::FromMemory => "from_memory",

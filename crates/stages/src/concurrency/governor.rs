@@ -12,7 +12,7 @@ use serde::Serialize;
 use statline_pipeline::StageError;
 
 use super::limit::Total;
-use super::{Controller, Interval};
+use super::{Controller, Interval, Reason};
 use crate::mount::Mount;
 
 /// How often it looks.
@@ -24,6 +24,7 @@ const SHOWN: usize = 64;
 /// Sets the limits of the mounts of one run. It ends when it is dropped.
 pub(crate) struct Governor {
     governed: Arc<Mutex<Vec<Governed>>>,
+    began: Instant,
     /// Its thread lives as long as this.
     alive: OnceLock<Sender<()>>,
 }
@@ -51,17 +52,32 @@ pub(crate) struct History {
 /// One decision.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Step {
-    /// Since the mount was met.
+    /// Since the run began.
     pub(crate) at_ms: u64,
     /// How many threads may be at work from then on.
     pub(crate) threads: usize,
-    /// What a call took on average.
-    pub(crate) latency_us: f64,
-    pub(crate) calls_per_second: f64,
+    /// What a call took on average, where something was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) latency_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) calls_per_second: Option<f64>,
     pub(crate) reason: &'static str,
 }
 
 impl History {
+    /// How many threads there are to begin with is a decision as well.
+    fn beginning(since: Duration, threads: usize, reason: Reason) -> History {
+        let mut history = History::default();
+        history.add(Step {
+            at_ms: milliseconds(since),
+            threads,
+            latency_us: None,
+            calls_per_second: None,
+            reason: reason.as_str(),
+        });
+        history
+    }
+
     fn add(&mut self, step: Step) {
         self.decisions += 1;
         if self.steps.len() == SHOWN {
@@ -71,21 +87,11 @@ impl History {
     }
 }
 
-impl Governed {
-    pub(crate) fn new(
-        mount: &Arc<Mount>,
-        controller: Controller,
-        decided: &Arc<Decided>,
-    ) -> Governed {
-        Governed {
-            mount: Arc::downgrade(mount),
-            controller,
-            before: mount.limit.total(),
-            history: History::default(),
-            decided: Arc::clone(decided),
-        }
-    }
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
+impl Governed {
     /// Looks at what was measured since the last time. Returns whether the mount is still in use.
     fn tick(&mut self, elapsed: Duration, since: Duration) -> bool {
         let Some(mount) = self.mount.upgrade() else {
@@ -108,15 +114,12 @@ impl Governed {
         let decision = self.controller.observe(&interval);
         if decision.limit != allowed {
             mount.limit.allow(decision.limit);
-            let latency = match calls {
-                0 => 0.0,
-                calls => busy.as_secs_f64() * 1e6 / calls as f64,
-            };
+            let latency = busy.as_secs_f64() * 1e6 / calls as f64;
             self.history.add(Step {
-                at_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+                at_ms: milliseconds(since),
                 threads: decision.limit,
-                latency_us: latency,
-                calls_per_second: calls as f64 / elapsed.as_secs_f64(),
+                latency_us: (calls > 0).then_some(latency),
+                calls_per_second: Some(calls as f64 / elapsed.as_secs_f64()),
                 reason: decision.reason.as_str(),
             });
             (self.decided)(&mount, &self.history);
@@ -129,14 +132,35 @@ impl Governor {
     pub(crate) fn new() -> Governor {
         Governor {
             governed: Arc::default(),
+            began: Instant::now(),
             alive: OnceLock::new(),
         }
     }
 
-    /// Sets the limit of one more mount from now on.
-    pub(crate) fn add(&self, governed: Governed) {
+    /// Reports what one more mount begins with, and has its limit follow the controller from now on, if there is one.
+    pub(crate) fn add(
+        &self,
+        mount: &Arc<Mount>,
+        controller: Option<Controller>,
+        decided: &Arc<Decided>,
+    ) {
+        let reason = match controller {
+            Some(_) => Reason::Profile,
+            None => Reason::Fixed,
+        };
+        let history = History::beginning(self.began.elapsed(), mount.limit.allowed(), reason);
+        decided(mount, &history);
+        let Some(controller) = controller else {
+            return;
+        };
         let mut all = self.governed.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(governed);
+        all.push(Governed {
+            mount: Arc::downgrade(mount),
+            controller,
+            before: mount.limit.total(),
+            history,
+            decided: Arc::clone(decided),
+        });
     }
 
     /// Starts its thread, once.
@@ -148,19 +172,18 @@ impl Governor {
             return Ok(());
         }
         let (alive, over) = channel::bounded(0);
-        let governed = Arc::clone(&self.governed);
+        let (governed, began) = (Arc::clone(&self.governed), self.began);
         thread::Builder::new()
             .name("governor".to_owned())
-            .spawn(move || run(&governed, &over))
+            .spawn(move || run(&governed, began, &over))
             .map_err(|error| StageError::failed(format!("cannot start a thread: {error}")))?;
         let _ = self.alive.set(alive);
         Ok(())
     }
 }
 
-fn run(governed: &Mutex<Vec<Governed>>, over: &Receiver<()>) {
-    let began = Instant::now();
-    let mut last = began;
+fn run(governed: &Mutex<Vec<Governed>>, began: Instant, over: &Receiver<()>) {
+    let mut last = Instant::now();
     while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(TICK) {
         let now = Instant::now();
         let (elapsed, since) = (now - last, now - began);

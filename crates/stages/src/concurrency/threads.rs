@@ -10,7 +10,7 @@ use std::thread::available_parallelism;
 use statline_pipeline::ThreadSetting;
 use statline_platform::{Concurrency, Filesystem};
 
-use super::governor::{Decided, Governed, Governor, History};
+use super::governor::{Decided, Governor, History};
 use super::{Bounds, Controller};
 use crate::mount::Mount;
 
@@ -76,11 +76,9 @@ impl Threads {
     /// Has the limit of a mount follow what is measured there, unless the job fixes it.
     pub(crate) fn govern(&self, mount: &Arc<Mount>) {
         let bounds = self.bounds(mount.filesystem);
-        if bounds.min < bounds.max {
-            let controller = Controller::new(bounds, mount.limit.allowed(), cores());
-            self.governor
-                .add(Governed::new(mount, controller, &self.decided));
-        }
+        let follows = bounds.min < bounds.max;
+        let controller = follows.then(|| Controller::new(bounds, mount.limit.allowed(), cores()));
+        self.governor.add(mount, controller, &self.decided);
     }
 }
 
