@@ -39,6 +39,13 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// How long one may whose metadata was fetched: nobody waits for it to ask for more.
 const PATIENCE_WITH_METADATA: Duration = Duration::from_millis(200);
 
+/// Where many are at work, so much longer for each of them: of hundreds of threads those that read messages get a
+/// processor seldom, and find more of them than a channel holds.
+const PATIENCE_FOR_EACH: Duration = Duration::from_millis(2);
+
+/// But no longer than this.
+const MOST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Why a directory was not read, where no error tells.
 const EXCLUDED: &str = "excluded";
 const VANISHED: &str = "vanished";
@@ -94,7 +101,9 @@ impl Watched for Descent {
                 Next::Chunk(chunk) => take_part(worker, &chunk)?,
                 Next::Nothing => {
                     // Whoever sleeps keeps nothing that others could work on.
-                    worker.flush()?;
+                    if worker.wish.is_none() {
+                        worker.flush()?;
+                    }
                     if worker.scan.context.is_stopping() {
                         return Err(StageError::Stopped(Stop::Cancelled));
                     }
@@ -102,8 +111,10 @@ impl Watched for Descent {
                     if worker.out.has_enough() {
                         return Err(StageError::ENOUGH);
                     }
-                    worker.parked(|worker| worker.frontier.wait());
+                    let due = worker.due();
+                    worker.parked(|worker| worker.frontier.wait(due));
                     worker.begins();
+                    worker.flush_if_due()?;
                 }
                 Next::End => return worker.flush(),
             }
@@ -211,15 +222,28 @@ impl Descent {
     }
 
     pub(crate) fn flush_if_due(&mut self) -> Result<(), StageError> {
-        let patience = match self.wish {
-            Some(_) => PATIENCE_WITH_METADATA,
-            None => PATIENCE,
-        };
         let waited = self.gauge.last().saturating_duration_since(self.since);
-        if self.pending.len() >= self.full() || waited >= patience {
+        if self.pending.len() >= self.full() || waited >= self.patience() {
             self.flush()?;
         }
         Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        if self.wish.is_none() {
+            return PATIENCE;
+        }
+        let active = self
+            .frontier
+            .mount()
+            .map_or(1, |mount| mount.limit.active());
+        let active = u32::try_from(active).unwrap_or(u32::MAX);
+        (PATIENCE_FOR_EACH.saturating_mul(active)).clamp(PATIENCE_WITH_METADATA, MOST_PATIENCE)
+    }
+
+    /// When what is gathered is to go on, if there is anything.
+    fn due(&self) -> Option<Instant> {
+        (!self.pending.is_empty()).then(|| self.since + PATIENCE_WITH_METADATA)
     }
 
     /// Hands on some of the names of a directory.

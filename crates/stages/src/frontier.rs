@@ -13,7 +13,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use statline_platform::{DirNode, Entries, Handles};
 
@@ -520,8 +520,8 @@ impl LocalFrontier {
         }
     }
 
-    /// Sleeps until there may be something to do. Of all that sleep, one at a time wakes soon by itself.
-    pub(crate) fn wait(&mut self) {
+    /// Sleeps until there may be something to do, or until `due`. Of all that sleep, one at a time wakes soon by itself.
+    pub(crate) fn wait(&mut self, due: Option<Instant>) {
         let shared = &*self.shared;
         let mut queues = shared.lock();
         let has_work = queues
@@ -535,6 +535,9 @@ impl LocalFrontier {
         queues.sleepers += 1;
         let is_cut = shared.cut.load(Ordering::SeqCst);
         let time = if watches || is_cut { SLICE } else { LONG };
+        let time = due.map_or(time, |due| {
+            time.min(due.saturating_duration_since(Instant::now()))
+        });
         let woken = shared.wake.wait_timeout(queues, time);
         let (mut queues, _) = woken.unwrap_or_else(PoisonError::into_inner);
         queues.sleepers -= 1;
@@ -675,7 +678,7 @@ mod tests {
         std::thread::scope(|scope| {
             let sleeping = scope.spawn(move || {
                 assert!(matches!(sleeper.next(), Next::Nothing));
-                sleeper.wait();
+                sleeper.wait(None);
             });
             drop(worker);
             // It would come back by itself after a moment; that it comes back at all is what matters.

@@ -1,7 +1,7 @@
 //! The search for the least number of workers with (nearly) the most throughput.
 //!
 //! Two limits are compared by what came back under them: the rate must grow with the number of workers by at least a
-//! certain exponent ([`WEIGHT`]), so doubling them is worth it if it brings some 11 % more. The search begins by doubling, goes on in
+//! certain exponent ([`WEIGHT`]), so doubling them is worth it if it brings some 6 % more. The search begins by doubling, goes on in
 //! one direction in growing steps while that is better, then tries the other and smaller steps, and *holds* where
 //! neither is better. While it holds it tries both sides now and then, and at once when the rate surprises; when the
 //! rate jumps, it begins anew.
@@ -17,7 +17,7 @@ use super::{Bounds, Decision, Interval, Reason};
 
 /// What more workers must bring: the exponent by which the rate must grow with their number. Where every call takes
 /// its share of something scarce, holding there costs as large a share of the throughput that there is to be had.
-const WEIGHT: f64 = 0.15;
+const WEIGHT: f64 = 0.08;
 
 /// Calls that take less than this come from memory, on the processor of whoever asks: more workers than processors would
 /// get no more. (One from memory takes about a microsecond, one from a daemon some ten, one from a quick disk eighty.)
