@@ -106,7 +106,7 @@ fn a_stage_that_cannot_take_an_empty_input_does_not_conform() {
 }
 
 #[test]
-#[should_panic(expected = "a consumer that has enough: the run ended failed")]
+#[should_panic(expected = "the run ended failed: stage subject failed: nobody listens")]
 fn a_stage_that_takes_enough_for_a_failure_does_not_conform() {
     let subject = || {
         change(|message: u64, out: &mut Outlet<u64>| {
