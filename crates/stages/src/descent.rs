@@ -307,7 +307,8 @@ impl Descent {
     pub(crate) fn share_of(&self, chunk: &Chunk, shared: bool) -> usize {
         match self.frontier.mount() {
             Some(mount) => {
-                let workers = if shared { mount.limit.active() } else { 1 };
+                // Those who were woken are not at work yet.
+                let workers = if shared { mount.limit.allowed() } else { 1 };
                 chunk.part(workers, mount.limit.latency())
             }
             None => chunk.left(),
