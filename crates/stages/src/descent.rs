@@ -206,9 +206,7 @@ impl Descent {
         if let Some(chunk) = self.interleaved() {
             return chunk;
         }
-        let mount = self.frontier.mount();
-        let active = mount.map_or(1, |mount| mount.limit.active().max(1));
-        (GATHERED / active).min(BATCH)
+        (GATHERED / self.frontier.at_work()).clamp(1, BATCH)
     }
 
     fn flush(&mut self) -> Result<(), StageError> {
@@ -233,12 +231,8 @@ impl Descent {
         if self.wish.is_none() {
             return PATIENCE;
         }
-        let active = self
-            .frontier
-            .mount()
-            .map_or(1, |mount| mount.limit.active());
-        let active = u32::try_from(active).unwrap_or(u32::MAX);
-        (PATIENCE_FOR_EACH.saturating_mul(active)).clamp(PATIENCE_WITH_METADATA, MOST_PATIENCE)
+        let workers = u32::try_from(self.frontier.at_work()).unwrap_or(u32::MAX);
+        (PATIENCE_FOR_EACH.saturating_mul(workers)).clamp(PATIENCE_WITH_METADATA, MOST_PATIENCE)
     }
 
     /// When what is gathered is to go on, if there is anything.

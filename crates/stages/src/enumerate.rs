@@ -23,7 +23,7 @@ use crate::error_codes;
 use crate::exclude::Excludes;
 use crate::frontier::Frontier;
 use crate::left_out::LeftOut;
-use crate::mount::{MountKey, Mounts};
+use crate::mount::Mounts;
 use crate::mount_report::MountReport;
 use crate::omissions;
 use crate::opened_roots::Roots;
@@ -181,8 +181,8 @@ impl Kind for Enumerate {
             .iter()
             .zip(&roots.filesystems)
             .filter_map(|(root, filesystem)| {
-                let key = MountKey::from(root.identity()?);
-                Some((mounts.of(key, root, *filesystem), Arc::clone(root)))
+                let mount = mounts.of(root.identity()?, root, *filesystem);
+                Some((mount, Arc::clone(root)))
             })
             .collect();
         let started = on_mounts

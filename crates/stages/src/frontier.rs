@@ -117,6 +117,8 @@ pub(crate) struct Frontier {
     queues: Mutex<Queues>,
     wake: Condvar,
     pending: AtomicUsize,
+    /// How many workers are at work, on all mounts together.
+    at_work: AtomicUsize,
     /// Set when a worker ends early: the others are to look why.
     cut: AtomicBool,
     /// Starts one more worker, if there is one in reserve.
@@ -204,6 +206,7 @@ impl Frontier {
             queues: Mutex::default(),
             wake: Condvar::new(),
             pending: AtomicUsize::new(roots.len()),
+            at_work: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
             call_up: Box::new(call_up),
         };
@@ -305,6 +308,11 @@ impl LocalFrontier {
             self.own.push_back(siblings);
             self.share(false);
         }
+    }
+
+    /// How many workers are at work, on all mounts together: one at least.
+    pub(crate) fn at_work(&self) -> usize {
+        self.shared.at_work.load(Ordering::Relaxed).max(1)
     }
 
     /// The next thing to do.
@@ -500,6 +508,7 @@ impl LocalFrontier {
             .iter()
             .position(|queue| !queue.is_empty() && queue.mount.limit.enter())?;
         self.mount = Some(Arc::clone(&queues.mounts[other].mount));
+        self.shared.at_work.fetch_add(1, Ordering::Relaxed);
         Some(&mut queues.mounts[other])
     }
 
@@ -511,12 +520,14 @@ impl LocalFrontier {
         if mount.limit.leave_if_over() {
             self.share(true);
             self.mount = None;
+            self.shared.at_work.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     fn leave(&mut self) {
         if let Some(mount) = self.mount.take() {
             mount.limit.leave();
+            self.shared.at_work.fetch_sub(1, Ordering::Relaxed);
         }
     }
 

@@ -1,11 +1,10 @@
 //! A mount as the workers of one stage see it.
 //!
-//! Directories are on the same mount if the system says so (`mnt_id` of statx(2)), or, where it does not tell, if they
-//! are on the same device: the subvolumes of one btrfs have devices of their own. One thing must stay true: each mount
-//! has one limit, however many directories lead to it.
+//! Directories are on the same mount if the system says so (`mnt_id` of statx(2)), for the subvolumes of one btrfs have
+//! devices of their own, or if they are on the same device, for one file system can be mounted in many places. One thing
+//! must stay true: what is served by one device has one limit, however many directories lead to it.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -95,15 +94,16 @@ impl Mounts {
     /// The mount that an open directory is on.
     pub(crate) fn of(
         &self,
-        key: MountKey,
+        identity: &Identity,
         directory: &DirNode,
         filesystem: Option<Filesystem>,
     ) -> Arc<Mount> {
+        let (key, device) = (MountKey::from(identity), MountKey::Device(identity.device));
         let mut known = self.lock();
-        let unknown = match known.entry(key) {
-            Entry::Occupied(known) => return Arc::clone(known.get()),
-            Entry::Vacant(unknown) => unknown,
-        };
+        if let Some(mount) = known.get(&key).or_else(|| known.get(&device)).cloned() {
+            known.insert(key, Arc::clone(&mount));
+            return mount;
+        }
         let mount = Arc::new(Mount {
             key,
             path: directory.path_bytes(),
@@ -114,7 +114,9 @@ impl Mounts {
             begun: AtomicUsize::new(0),
         });
         self.threads.govern(&mount);
-        Arc::clone(unknown.insert(mount))
+        known.insert(device, Arc::clone(&mount));
+        known.insert(key, Arc::clone(&mount));
+        mount
     }
 }
 
@@ -132,5 +134,42 @@ impl Mount {
             queued: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use statline_pipeline::ThreadSetting;
+    use statline_platform::FileId;
+
+    use super::*;
+    use crate::concurrency::Governor;
+
+    fn identity(device: u64, mount_id: Option<u64>) -> Identity {
+        Identity {
+            device,
+            file_id: FileId::from(2_u64),
+            mount_id,
+        }
+    }
+
+    #[test]
+    fn what_one_device_serves_has_one_limit_wherever_it_is_mounted() {
+        let governor = Arc::new(Governor::new());
+        let threads = Threads::new(ThreadSetting::Auto, 64, &governor, |_, _| {});
+        let mounts = Mounts::new(threads, &Arc::default());
+        let directory = DirNode::root(Path::new("/"));
+        let of = |device, mount_id| mounts.of(&identity(device, mount_id), &directory, None);
+        let first = of(1, Some(10));
+        let is_first = |mount: Arc<Mount>| Arc::ptr_eq(&first, &mount);
+        // Mounted once more.
+        assert!(is_first(of(1, Some(11))));
+        assert!(is_first(mounts.known(MountKey::Mount(11)).unwrap()));
+        // A subvolume of it.
+        assert!(is_first(of(2, Some(10))));
+        assert!(!is_first(of(3, Some(12))));
+        assert!(is_first(of(1, None)));
     }
 }

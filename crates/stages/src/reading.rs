@@ -263,13 +263,13 @@ impl Reading {
 
     fn open(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let (scan, node) = (Arc::clone(&worker.scan), Arc::clone(&self.node));
-        let here = worker.frontier.mount().map(|mount| mount.key);
+        let here = worker.frontier.mount().cloned();
         let escort = worker.escort();
         let parent = self.parent.take();
         let opening = move |pulse: &Pulse| {
             let passage = pass(escort.as_ref(), 1, pulse)?;
             passage.spend(1, pulse)?;
-            let opened = open(&scan, &node, here, pulse);
+            let opened = open(&scan, &node, here.as_ref(), pulse);
             // Closing it may ask the file system, too.
             drop(parent);
             opened
@@ -516,20 +516,24 @@ fn take_over_metadata(chunk: &mut Entries, follows_links: bool) -> u64 {
 fn open(
     scan: &Scan,
     node: &Arc<DirNode>,
-    here: Option<MountKey>,
+    here: Option<&Arc<Mount>>,
     pulse: &Pulse,
 ) -> io::Result<(Listing, Option<Arc<Mount>>)> {
     let listing = scan.directories.handles.list(node, &|| {
         pulse.alive();
         scan.context.is_stopping() || scan.context.has_given_up()
     })?;
-    let key = node.identity().map(MountKey::from);
-    let elsewhere = key.filter(|_| key != here).map(|key| {
-        scan.mounts.known(key).unwrap_or_else(|| {
-            scan.mounts
-                .of(key, node, Filesystem::of(listing.handle()).ok())
+    let strange = node
+        .identity()
+        .filter(|identity| here.is_none_or(|here| here.key != MountKey::from(*identity)));
+    let found = strange.map(|identity| {
+        let known = scan.mounts.known(MountKey::from(identity));
+        known.unwrap_or_else(|| {
+            let filesystem = Filesystem::of(listing.handle()).ok();
+            scan.mounts.of(identity, node, filesystem)
         })
     });
+    let elsewhere = found.filter(|found| here.is_none_or(|here| !Arc::ptr_eq(here, found)));
     Ok((listing, elsewhere))
 }
 

@@ -14,7 +14,7 @@ use crate::chunk::SPELL;
 use crate::concurrency::Governor;
 use crate::directories::Directories;
 use crate::links::leads_nowhere;
-use crate::mount::{Mount, MountKey, Mounts};
+use crate::mount::{Mount, Mounts};
 use crate::politeness::{Escort, pass};
 use crate::stale::{STALE_REPETITIONS, is_stale};
 
@@ -48,9 +48,9 @@ impl Fetching {
     ) -> io::Result<(Pinned, Option<Arc<Mount>>)> {
         let pinned = self.pin(directory, pulse)?;
         let mount = known.or_else(|| {
-            let key = MountKey::from(directory.identity()?);
             let filesystem = Filesystem::of(&pinned).ok();
-            Some(self.mounts.of(key, directory, filesystem))
+            let identity = directory.identity()?;
+            Some(self.mounts.of(identity, directory, filesystem))
         });
         Ok((pinned, mount))
     }
