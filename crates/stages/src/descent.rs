@@ -237,7 +237,7 @@ impl Descent {
 
     /// When what is gathered is to go on, if there is anything.
     fn due(&self) -> Option<Instant> {
-        (!self.pending.is_empty()).then(|| self.since + PATIENCE_WITH_METADATA)
+        (!self.pending.is_empty()).then(|| self.since + self.patience())
     }
 
     /// Hands on some of the names of a directory.

@@ -109,7 +109,7 @@ impl Mounts {
             path: directory.path_bytes(),
             filesystem,
             limit: Limit::new(self.threads.start(filesystem)),
-            gate: self.politeness.gate(key),
+            gate: self.politeness.gate([key, device]),
             queued: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
         });
@@ -130,7 +130,7 @@ impl Mount {
             path: Vec::new(),
             filesystem: None,
             limit: Limit::new(allowed),
-            gate: Arc::new(Politeness::default()).gate(key),
+            gate: Arc::new(Politeness::default()).gate([key, key]),
             queued: AtomicUsize::new(0),
             begun: AtomicUsize::new(0),
         })
@@ -162,8 +162,15 @@ mod tests {
         let mounts = Mounts::new(threads, &Arc::default());
         let directory = DirNode::root(Path::new("/"));
         let of = |device, mount_id| mounts.of(&identity(device, mount_id), &directory, None);
+        // Another stage may meet it elsewhere first, and passes the same gate.
+        let gate = |key| {
+            mounts
+                .politeness
+                .gate([MountKey::Mount(key), MountKey::Device(1)])
+        };
         let first = of(1, Some(10));
         let is_first = |mount: Arc<Mount>| Arc::ptr_eq(&first, &mount);
+        assert!(Arc::ptr_eq(&first.gate, &gate(11)));
         // Mounted once more.
         assert!(is_first(of(1, Some(11))));
         assert!(is_first(mounts.known(MountKey::Mount(11)).unwrap()));

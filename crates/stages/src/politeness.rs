@@ -57,10 +57,11 @@ impl Politeness {
         }
     }
 
-    /// The gate of a mount, one for all stages.
-    pub(crate) fn gate(self: &Arc<Politeness>, mount: MountKey) -> Arc<Gate> {
+    /// The gate of a mount, one for all stages, whichever of its keys each of them met it by.
+    pub(crate) fn gate(self: &Arc<Politeness>, keys: [MountKey; 2]) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = gates.entry(mount).or_insert_with(|| {
+        let known = keys.iter().find_map(|key| gates.get(key)).cloned();
+        let gate = known.unwrap_or_else(|| {
             Arc::new(Gate {
                 politeness: Arc::clone(self),
                 state: Mutex::new(State {
@@ -70,7 +71,8 @@ impl Politeness {
                 left: Condvar::new(),
             })
         });
-        Arc::clone(gate)
+        gates.extend(keys.map(|key| (key, Arc::clone(&gate))));
+        gate
     }
 }
 
