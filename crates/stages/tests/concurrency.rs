@@ -154,8 +154,17 @@ fn no_more_calls_are_under_way_than_the_job_allows() {
         .unwrap();
     let mut walk = EnumerateConfig::new([mounted.path()]);
     walk.max_concurrency = NonZeroU32::new(3);
-    let scanned = scan(walk);
-    assert_eq!(scanned.rows, 1 + 40 + 800);
+    // Two stages, each of which has as many threads as are allowed for both.
+    let mut job = Builder::new("twice");
+    let one = job.stage("one", Enumerate, walk.clone()).done();
+    let other = job.stage("other", Enumerate, walk).done();
+    let _ = job
+        .sink("names", Collected::<EntryBatch>::new())
+        .reads(&one)
+        .reads(&other);
+    let report = job.build().unwrap().run();
+    assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
+    assert_eq!(report.stage("names").unwrap().items_in, 2 * (1 + 40 + 800));
     let counts = mounted.counts();
     for operation in [
         Operation::Lookup,
