@@ -158,10 +158,11 @@ impl Entries {
     }
 
     /// Takes the metadata of all entries out, one for each; those that have none get one without
-    /// fields.
+    /// fields. What is returned has room for that of as many entries as there is room for here.
     #[must_use]
     pub fn take_metadata(&mut self) -> Vec<Metadata> {
         let mut metadata = std::mem::take(&mut self.metadata);
+        metadata.reserve_exact(self.rows.capacity() - metadata.len());
         metadata.resize(self.rows.len(), Metadata::default());
         metadata
     }

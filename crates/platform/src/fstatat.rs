@@ -66,52 +66,26 @@ fn to_metadata(stat: &stat, fields: Fields) -> Metadata {
         nanoseconds: nanoseconds as u32,
     };
     let mut metadata = Metadata::default();
-    if fields.contains(Fields::KIND) {
-        metadata.set_kind(Kind::from_mode(stat.st_mode as u32));
-    }
-    if fields.contains(Fields::MODE) {
-        metadata.set_mode(stat.st_mode as u32);
-    }
-    if fields.contains(Fields::NLINK) {
-        metadata.set_nlink(stat.st_nlink as u64);
-    }
-    if fields.contains(Fields::UID) {
-        metadata.set_uid(stat.st_uid);
-    }
-    if fields.contains(Fields::GID) {
-        metadata.set_gid(stat.st_gid);
-    }
-    if fields.contains(Fields::ACCESSED) {
-        metadata.set_accessed(time(stat.st_atime as i64, stat.st_atime_nsec as i64));
-    }
-    if fields.contains(Fields::MODIFIED) {
-        metadata.set_modified(time(stat.st_mtime as i64, stat.st_mtime_nsec as i64));
-    }
-    if fields.contains(Fields::CHANGED) {
-        metadata.set_changed(time(stat.st_ctime as i64, stat.st_ctime_nsec as i64));
-    }
-    if fields.contains(Fields::INODE) {
-        metadata.set_file_id((stat.st_ino as u64).into());
-    }
-    if fields.contains(Fields::SIZE) {
-        metadata.set_size(stat.st_size as u64);
-    }
-    if fields.contains(Fields::ALLOCATED) {
-        metadata.set_allocated((stat.st_blocks as u64).saturating_mul(512));
-    }
+    metadata
+        .set_kind(Kind::from_mode(stat.st_mode as u32))
+        .set_mode(stat.st_mode as u32)
+        .set_nlink(stat.st_nlink as u64)
+        .set_uid(stat.st_uid)
+        .set_gid(stat.st_gid)
+        .set_accessed(time(stat.st_atime as i64, stat.st_atime_nsec as i64))
+        .set_modified(time(stat.st_mtime as i64, stat.st_mtime_nsec as i64))
+        .set_changed(time(stat.st_ctime as i64, stat.st_ctime_nsec as i64))
+        .set_file_id((stat.st_ino as u64).into())
+        .set_size(stat.st_size as u64)
+        .set_allocated((stat.st_blocks as u64).saturating_mul(512))
+        .set_device(stat.st_dev as u64)
+        .set_rdev(stat.st_rdev as u64);
     #[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
-    if fields.contains(Fields::BORN) {
-        metadata.set_born(time(
-            stat.st_birthtime as i64,
-            stat.st_birthtime_nsec as i64,
-        ));
-    }
-    if fields.contains(Fields::DEVICE) {
-        metadata.set_device(stat.st_dev as u64);
-    }
-    if fields.contains(Fields::RDEV) {
-        metadata.set_rdev(stat.st_rdev as u64);
-    }
+    metadata.set_born(time(
+        stat.st_birthtime as i64,
+        stat.st_birthtime_nsec as i64,
+    ));
+    metadata.keep(fields);
     metadata
 }
 

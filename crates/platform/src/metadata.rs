@@ -140,36 +140,55 @@ impl Metadata {
     }
 
     /// Forgets all but these fields.
+    #[inline]
     pub fn keep(&mut self, fields: Fields) {
         let gone = self.fields - fields;
-        if gone.is_empty() {
-            return;
-        }
-        self.fields &= fields;
-        for field in gone {
-            match field {
-                Fields::KIND => self.kind = None,
-                Fields::MODE => self.mode = 0,
-                Fields::UID => self.uid = 0,
-                Fields::GID => self.gid = 0,
-                Fields::NLINK => self.nlink = 0,
-                Fields::SIZE => self.size = 0,
-                Fields::ALLOCATED => self.allocated = 0,
-                Fields::INODE => self.file_id = FileId::default(),
-                Fields::DEVICE => self.device = 0,
-                Fields::RDEV => self.rdev = 0,
-                Fields::ATTRIBUTES => self.attributes = 0,
-                Fields::MOUNT_ID => self.mount_id = 0,
-                Fields::ACCESSED => self.clear_time(ACCESSED),
-                Fields::MODIFIED => self.clear_time(MODIFIED),
-                Fields::CHANGED => self.clear_time(CHANGED),
-                _ => self.clear_time(BORN),
-            }
+        if !gone.is_empty() {
+            self.forget(gone);
         }
     }
 
-    fn clear_time(&mut self, time: usize) {
-        (self.seconds[time], self.nanoseconds[time]) = (0, 0);
+    // A test for each field: a loop over those that are set takes ten times as long, and this is called for every
+    // directory.
+    fn forget(&mut self, gone: Fields) {
+        self.fields -= gone;
+        if gone.contains(Fields::KIND) {
+            self.kind = None;
+        }
+        if gone.contains(Fields::MODE) {
+            self.mode = 0;
+        }
+        if gone.contains(Fields::INODE) {
+            self.file_id = FileId::default();
+        }
+        for (value, field) in [(&mut self.uid, Fields::UID), (&mut self.gid, Fields::GID)] {
+            if gone.contains(field) {
+                *value = 0;
+            }
+        }
+        for (value, field) in [
+            (&mut self.size, Fields::SIZE),
+            (&mut self.allocated, Fields::ALLOCATED),
+            (&mut self.nlink, Fields::NLINK),
+            (&mut self.device, Fields::DEVICE),
+            (&mut self.rdev, Fields::RDEV),
+            (&mut self.attributes, Fields::ATTRIBUTES),
+            (&mut self.mount_id, Fields::MOUNT_ID),
+        ] {
+            if gone.contains(field) {
+                *value = 0;
+            }
+        }
+        for (time, field) in [
+            (ACCESSED, Fields::ACCESSED),
+            (MODIFIED, Fields::MODIFIED),
+            (CHANGED, Fields::CHANGED),
+            (BORN, Fields::BORN),
+        ] {
+            if gone.contains(field) {
+                (self.seconds[time], self.nanoseconds[time]) = (0, 0);
+            }
+        }
     }
 
     /// What the entry is.
