@@ -220,7 +220,9 @@ pub(crate) fn fetch(
         };
         let (escort, follow) = (worker.escort(), worker.scan.config.follow_symlinks);
         let pending = worker.pending_for(claim.names.len());
-        pending.note_looked_at(SystemTime::now().into());
+        if pending.looked_at().is_none() {
+            pending.note_looked_at(SystemTime::now().into());
+        }
         let mut spell = Spell {
             directory,
             escort,

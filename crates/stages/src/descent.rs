@@ -65,7 +65,7 @@ pub(crate) struct Descent {
     /// The names whose metadata is being fetched.
     pub(crate) claim: Option<Claim>,
     /// Memory for the next chunk of names.
-    pub(crate) spare: Entries,
+    pub(crate) spare: Option<Arc<Entries>>,
     /// Memory for the order in which entries are asked for.
     pub(crate) order: Vec<u32>,
     /// What is fetched here, where all that is listed is for one `stat`.
@@ -156,7 +156,7 @@ impl Descent {
             first,
             reading: None,
             claim: None,
-            spare: Entries::default(),
+            spare: None,
             order: Vec::new(),
             wish: None,
             gauge: Gauge::new(),
@@ -185,7 +185,9 @@ impl Descent {
     pub(crate) fn pending_for(&mut self, entries: usize) -> &mut EntryBatch {
         if self.pending.is_empty() {
             self.since = self.gauge.last();
-            self.pending = EntryBatch::with_capacity(entries.max(self.full()));
+            // What makes it full is seldom a single name.
+            let full = self.full();
+            self.pending = EntryBatch::with_capacity(entries.max(full + full / 4));
             self.pending
                 .set_follows_links(self.scan.config.follow_symlinks);
             self.pending.set_urgent(self.interleaved().is_some());

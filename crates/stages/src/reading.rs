@@ -135,7 +135,7 @@ impl Reading {
             sent: Sent::default(),
             listed: 0,
             reopened: 0,
-            names: Arc::new(std::mem::take(&mut worker.spare)),
+            names: worker.spare.take().unwrap_or_default(),
             more: Ok(true),
             dropped: Vec::new(),
             chunk: None,
@@ -339,8 +339,14 @@ impl Reading {
         reading.listing = Some(listing);
         reading.more = more;
         reading.listed += names.len() as u64;
-        reading.names = Arc::new(names);
+        match Arc::get_mut(&mut reading.names) {
+            Some(before) => *before = names,
+            None => reading.names = Arc::new(names),
+        }
         reading.dropped.clear();
+        if reading.names.is_empty() {
+            return reading.after_names(worker);
+        }
         let excludes = &worker.scan.excludes;
         if excludes.any() {
             let (names, prefix) = (&reading.names, &mut reading.prefix);
@@ -447,9 +453,7 @@ impl Reading {
     }
 
     fn end(mut self: Box<Self>, worker: &mut Descent) -> Result<(), StageError> {
-        worker.spare = Arc::get_mut(&mut self.names)
-            .map(std::mem::take)
-            .unwrap_or_default();
+        worker.spare = Some(self.names);
         match self.ending.take() {
             Some(Ending::Complete) => worker.end(&self.node, self.sent, DirectoryStatus::Complete),
             Some(Ending::Excluded) => worker.skip_unforeseen(&self.node),
