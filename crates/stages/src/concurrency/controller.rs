@@ -32,6 +32,11 @@ const SLOW: u32 = 8;
 const HARDLY_MEMORY: f64 = 10e-6;
 const CERTAINLY_NOT: f64 = 40e-6;
 
+/// On a disk of this machine less is enough, for more workers than pay cost little there; and after so many samples in a
+/// row of calls from memory, they are from memory again.
+const SLOW_ON_DISK: u32 = 2;
+const QUICK_ON_DISK: u32 = 4;
+
 /// Steps are factors; these are their binary logarithms. The first step of a search and the longest that success leads to.
 const FIRST_STEP: f64 = 1.0;
 const LONGEST_STEP: f64 = 2.0;
@@ -140,6 +145,8 @@ pub(crate) struct Controller {
     bounds: Bounds,
     /// One worker for each processor, within the bounds.
     cores: usize,
+    /// The least that there are while calls wait for a disk of this machine, if it is one.
+    on_disk: Option<usize>,
     /// The best limit so far.
     base: Level,
     phase: Phase,
@@ -152,6 +159,8 @@ pub(crate) struct Controller {
     first: Direction,
     /// Calls quicker than that come from memory.
     memory_below: f64,
+    /// Samples in a row of such calls.
+    quick: u32,
     /// Whether the last sample was off.
     off: bool,
     /// Samples in a row that came too early while holding.
@@ -174,6 +183,7 @@ impl Controller {
         Controller {
             bounds,
             cores: cores.clamp(bounds.min, bounds.max),
+            on_disk: None,
             base: Level::new(start.clamp(bounds.min, bounds.max)),
             phase: Phase::Hold { left: 0.0 },
             more_fails: f64::INFINITY,
@@ -181,6 +191,7 @@ impl Controller {
             pause: FIRST_PAUSE,
             first: Direction::More,
             memory_below: FROM_MEMORY,
+            quick: 0,
             off: false,
             early: 0,
             gathered: Sample::default(),
@@ -188,6 +199,14 @@ impl Controller {
             noise: Noise::new(),
             starved: 0,
         }
+    }
+
+    /// The mount is on a disk of this machine: at least so many workers are at work while calls wait for it. Its cache is
+    /// cold here and hot there, so what fewer of them do in one place says little of the next, and those too many cost next
+    /// to nothing.
+    pub(crate) fn on_disk(mut self, least: usize) -> Controller {
+        self.on_disk = Some(least.clamp(self.bounds.min, self.bounds.max));
+        self
     }
 
     /// Takes in what happened under the limit of the last decision, or under the one to start with.
@@ -261,20 +280,32 @@ impl Controller {
                 latency if latency < CERTAINLY_NOT => *slow + 1,
                 _ => *slow + SLOW / 2,
             };
-            if *slow < SLOW {
-                return Some(Reason::FromMemory);
-            }
-            // A file system that is about as quick as memory must not go in and out for ever.
-            self.memory_below = (self.memory_below / 2.0).max(SURELY_MEMORY);
-            return Some(self.begin_anew(self.cores, Direction::More));
+            return match self.on_disk {
+                Some(least) if *slow >= SLOW_ON_DISK => {
+                    Some(self.begin_anew(least, Direction::More))
+                }
+                None if *slow >= SLOW => {
+                    // A file system that is about as quick as memory must not go in and out for ever.
+                    self.memory_below = (self.memory_below / 2.0).max(SURELY_MEMORY);
+                    Some(self.begin_anew(self.cores, Direction::More))
+                }
+                _ => Some(Reason::FromMemory),
+            };
         }
-        // Far below it would be a leap in the dark.
+        let is_quick = sample.latency() < self.memory_below;
+        self.quick = if is_quick { self.quick + 1 } else { 0 };
+        // Far below the number of processors it would be a leap in the dark, and far above it as well, but on a disk.
         let near = self.limit() <= self.cores && 2 * self.limit() >= self.cores;
-        if near && sample.latency() < self.memory_below {
+        let is_sure = near || (self.on_disk.is_some() && self.quick >= QUICK_ON_DISK);
+        if is_quick && is_sure {
             self.phase = Phase::Memory { slow: 0 };
             return Some(Reason::FromMemory);
         }
-        None
+        let is_cold = sample.latency() > HARDLY_MEMORY;
+        let least = self
+            .on_disk
+            .filter(|least| is_cold && self.limit() < *least)?;
+        Some(self.begin_anew(least, Direction::More))
     }
 
     /// Searches from `limit`, of which nothing is known: the sample that gave rise to it may be half of what was.
@@ -379,13 +410,14 @@ impl Controller {
     fn begin_try(&mut self, step: f64, direction: Direction) -> bool {
         let base = self.base.limit();
         let factor = step.exp2();
+        let on_disk = self.on_disk.filter(|least| base >= *least);
         let limit = match direction {
             Direction::More => ((base as f64 * factor).round() as usize).max(base + 1),
             Direction::Fewer => {
                 ((base as f64 / factor).round() as usize).min(base.saturating_sub(1))
             }
         }
-        .clamp(self.bounds.min, self.bounds.max);
+        .clamp(on_disk.unwrap_or(self.bounds.min), self.bounds.max);
         if limit == base {
             self.set_fails(direction, 0.0);
             self.phase = Phase::Hold { left: 0.0 };

@@ -59,6 +59,8 @@ pub(super) struct Mount {
     pub(super) spread: f64,
     /// Calls that the server works on at once, and how long it works on each.
     pub(super) servers: Option<(usize, Time)>,
+    /// Calls are answered from memory. Then their time is that of the processor, as a gauge has it.
+    pub(super) from_memory: bool,
     /// Processor time of a call, the daemon's included.
     pub(super) cpu: Time,
     /// Processor time that a worker takes between two calls.
@@ -81,6 +83,7 @@ impl Mount {
             latency,
             spread: 0.2,
             servers: None,
+            from_memory: false,
             cpu,
             between: 500,
             crowding: 0.03,
@@ -94,6 +97,13 @@ impl Mount {
     pub(super) fn served_by(self, servers: usize, service: Time) -> Mount {
         Mount {
             servers: Some((servers, service)),
+            ..self
+        }
+    }
+
+    pub(super) fn from_memory(self) -> Mount {
+        Mount {
+            from_memory: true,
             ..self
         }
     }
@@ -332,7 +342,10 @@ impl World<'_> {
             over = servers.stay(over, service * calls);
         }
         over += latency * calls;
-        let spent = (over - now).saturating_sub(between * calls);
+        let spent = match mount.from_memory {
+            true => cpu * calls,
+            false => (over - now).saturating_sub(between * calls),
+        };
         self.calls.push(Reverse((over, calls, spent)));
     }
 

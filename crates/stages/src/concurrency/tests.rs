@@ -31,7 +31,7 @@ fn slow_fuse() -> Mount {
 }
 
 fn hot_disk() -> Mount {
-    Mount::new(0, MICROSECOND)
+    Mount::new(0, MICROSECOND).from_memory()
 }
 
 /// A disk that works on 32 calls at once.
@@ -91,6 +91,7 @@ proptest! {
         (min, more) in (0usize..20, 0usize..600),
         start in 0usize..1000,
         cores in 0usize..200,
+        least in prop::option::of(0usize..100),
         intervals in prop::collection::vec(
             (0u64..60_000_000, 0u64..100_000, any::<u32>(), 0.0f64..600.0, prop::bool::weighted(0.2)),
             0..300,
@@ -98,6 +99,9 @@ proptest! {
     ) {
         let bounds = Bounds { min, max: min + more };
         let mut controller = Controller::new(bounds, start, cores);
+        if let Some(least) = least {
+            controller = controller.on_disk(least);
+        }
         let mut again = controller.clone();
         for (elapsed, calls, busy, active, starved) in intervals {
             let interval = Interval {
@@ -205,6 +209,55 @@ fn a_disk_may_go_cold_and_hot_again() {
         "{falls:?}"
     );
     assert_eq!(course.limit(hot + SECOND, 5 * SECOND), CORES as f64);
+}
+
+#[test]
+fn a_disk_of_this_machine_has_its_least_at_once_when_it_goes_cold_and_as_many_as_processors_when_it_is_hot()
+ {
+    const LEAST: usize = 16;
+    let disk = |start| {
+        let (start, controller) = controller(start, 64, CORES);
+        (start, controller.on_disk(LEAST))
+    };
+    // Cold to begin with, then hot and cold in turns, from one place of the tree to the next.
+    let scenario = (1..6).fold(Scenario::of(cold_disk(), 6 * SECOND), |scenario, turn| {
+        let mount = if turn % 2 == 0 {
+            cold_disk()
+        } else {
+            hot_disk()
+        };
+        scenario.then(turn * SECOND + 11 * MILLISECOND, mount)
+    });
+    let course = run(&scenario, &mut disk(CORES));
+    for turn in 0..6 {
+        let (from, to) = (turn * SECOND + 11 * MILLISECOND, (turn + 1) * SECOND);
+        let (least, most) = if turn % 2 == 0 {
+            (LEAST, 64)
+        } else {
+            (CORES, CORES)
+        };
+        let after = course.reaches(from, least, most);
+        assert!(
+            after.is_some_and(|after| after < 200 * MILLISECOND),
+            "{turn}: {after:?}"
+        );
+        let course: Vec<_> = course
+            .0
+            .iter()
+            .filter(|tick| tick.at > from + SECOND / 5 && tick.at < to)
+            .collect();
+        assert!(
+            course
+                .iter()
+                .all(|tick| (least..=most).contains(&tick.limit)),
+            "{turn}"
+        );
+    }
+    // What the job allows is kept to.
+    let bounds = Bounds { min: 1, max: 4 };
+    let few = Controller::new(bounds, 2, CORES).on_disk(LEAST);
+    let course = run(&Scenario::of(cold_disk(), SECOND), &mut (2, few));
+    assert_eq!(course.usual_limit(SECOND / 2, SECOND), 4);
 }
 
 #[test]

@@ -20,6 +20,9 @@ const MOST: usize = ThreadSetting::MOST;
 /// The most on a local one: no disk that was measured gains by more.
 const MOST_LOCAL: usize = 64;
 
+/// The least on a local one once calls wait for its disk.
+const LEAST_ON_DISK: usize = 16;
+
 /// How many threads to use, as far as it is known before anything was measured.
 pub(crate) struct Threads {
     setting: ThreadSetting,
@@ -77,7 +80,13 @@ impl Threads {
     pub(crate) fn govern(&self, mount: &Arc<Mount>) {
         let bounds = self.bounds(mount.filesystem);
         let follows = bounds.min < bounds.max;
-        let controller = follows.then(|| Controller::new(bounds, mount.limit.allowed(), cores()));
+        let controller = follows.then(|| {
+            let controller = Controller::new(bounds, mount.limit.allowed(), cores());
+            match is_local(mount.filesystem) {
+                true => controller.on_disk(LEAST_ON_DISK),
+                false => controller,
+            }
+        });
         self.governor.add(mount, controller, &self.decided);
     }
 }
@@ -97,6 +106,11 @@ fn most(filesystem: Option<Filesystem>) -> usize {
         Some(profile) if profile.network => MOST,
         _ => MOST_LOCAL,
     }
+}
+
+/// Whether it is known that calls wait for nothing but a disk of this machine.
+fn is_local(filesystem: Option<Filesystem>) -> bool {
+    filesystem.is_some_and(|found| !found.profile().network && !found.profile().pseudo)
 }
 
 /// How many processors there are for this process.
