@@ -185,9 +185,7 @@ impl Descent {
     pub(crate) fn pending_for(&mut self, entries: usize) -> &mut EntryBatch {
         if self.pending.is_empty() {
             self.since = self.gauge.last();
-            // What makes it full is seldom a single name.
-            let full = self.full();
-            self.pending = EntryBatch::with_capacity(entries.max(full + full / 4));
+            self.pending = EntryBatch::with_capacity(entries.max(self.full()));
             self.pending
                 .set_follows_links(self.scan.config.follow_symlinks);
             self.pending.set_urgent(self.interleaved().is_some());
@@ -208,7 +206,10 @@ impl Descent {
         if let Some(chunk) = self.interleaved() {
             return chunk;
         }
-        (GATHERED / self.frontier.at_work()).clamp(1, BATCH)
+        // Those count as well that have nothing to do at the moment: what they sent is still on its way.
+        let mount = self.frontier.mount();
+        let allowed = mount.map_or(1, |mount| mount.limit.allowed());
+        (GATHERED / self.frontier.at_work().max(allowed)).clamp(1, BATCH)
     }
 
     fn flush(&mut self) -> Result<(), StageError> {
@@ -299,16 +300,22 @@ impl Descent {
         }
     }
 
-    /// How many names of a chunk to claim.
+    /// How many names of a chunk to claim: no more than make the message full that they go into.
     pub(crate) fn share_of(&self, chunk: &Chunk, shared: bool) -> usize {
-        match self.frontier.mount() {
+        let part = match self.frontier.mount() {
             Some(mount) => {
                 // Those who were woken are not at work yet.
                 let workers = if shared { mount.limit.allowed() } else { 1 };
                 chunk.part(workers, mount.limit.latency())
             }
             None => chunk.left(),
-        }
+        };
+        part.min(self.room())
+    }
+
+    /// How many entries more make the message full that is gathered.
+    fn room(&self) -> usize {
+        self.full().saturating_sub(self.pending.len()).max(1)
     }
 
     pub(crate) fn is_worth_sharing(&self, chunk: &Chunk) -> bool {

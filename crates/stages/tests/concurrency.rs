@@ -102,6 +102,36 @@ fn the_report_says_what_each_mount_began_with_though_nothing_was_changed() {
 }
 
 #[test]
+fn of_many_threads_each_gathers_little_whatever_directories_hold() {
+    let root = tempfile::tempdir().unwrap();
+    for directory in 0..40 {
+        let directory = root.path().join(format!("d{directory}"));
+        std::fs::create_dir(&directory).unwrap();
+        for file in 0..300 {
+            std::fs::File::create(directory.join(format!("f{file}"))).unwrap();
+        }
+    }
+    let records = Collected::<RecordBatch>::new();
+    let mut job = Builder::new("scan");
+    let walk = job.stage("walk", Enumerate, EnumerateConfig::new([root.path()]));
+    let walk = walk.threads(512).done();
+    let meta = job
+        .stage("meta", Stat, StatConfig::default())
+        .reads(&walk)
+        .done();
+    let _ = job.sink("records", records.clone()).reads(&meta);
+    let report = job.build().unwrap().run();
+    assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
+    let rows = records.items().iter().map(RecordBatch::len).sum();
+    let scanned = Scanned { report, rows };
+    assert_eq!(scanned.rows, 1 + 40 + 12_000);
+    // Descriptors may bound them.
+    let each = 65_536 / scanned.threads("walk")[0] as usize;
+    let most = records.items().iter().map(RecordBatch::len).max().unwrap();
+    assert!(most <= each, "{most} rows in a message, not {each}");
+}
+
+#[test]
 fn a_server_far_away_gets_many_calls_at_a_time_though_nobody_said_so() {
     if statline_testfs::fuse::skipped() {
         return;

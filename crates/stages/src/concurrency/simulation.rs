@@ -101,7 +101,7 @@ impl Mount {
         }
     }
 
-    pub(super) fn from_memory(self) -> Mount {
+    pub(super) fn all_from_memory(self) -> Mount {
         Mount {
             from_memory: true,
             ..self

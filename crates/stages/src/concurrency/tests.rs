@@ -31,7 +31,7 @@ fn slow_fuse() -> Mount {
 }
 
 fn hot_disk() -> Mount {
-    Mount::new(0, MICROSECOND).from_memory()
+    Mount::new(0, MICROSECOND).all_from_memory()
 }
 
 /// A disk that works on 32 calls at once.

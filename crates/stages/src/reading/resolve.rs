@@ -15,6 +15,10 @@ use crate::frontier::{Parent, Siblings};
 use crate::links::leads_nowhere;
 use crate::politeness::{Escort, pass};
 
+/// The room that names are given which are put in order, if they are fewer. Allocators keep small pieces for each thread
+/// and size, so with just the room that each directory takes hundreds of threads keep more of them the longer they run.
+const ARRANGED: usize = 128;
+
 impl Reading {
     /// Finds the directories among the names and puts them on the frontier.
     pub(super) fn resolve(
@@ -123,7 +127,7 @@ impl Reading {
         if sorts {
             order.sort_unstable_by_key(|&entry| self.names.inode_hint(entry as usize));
         }
-        let mut names = Entries::with_capacity(order.len());
+        let mut names = Entries::with_capacity(order.len().max(ARRANGED));
         for entry in order.into_iter().map(|entry| entry as usize) {
             names.append_range(&self.names, entry..entry + 1);
         }
