@@ -300,8 +300,9 @@ impl Descent {
         }
     }
 
-    /// How many names of a chunk to claim: no more than make the message full that they go into.
-    pub(crate) fn share_of(&self, chunk: &Chunk, shared: bool) -> usize {
+    /// How many names of a chunk to claim: no more than fill a message. If they do not fit into what is gathered, that is
+    /// sent first.
+    pub(crate) fn share_of(&mut self, chunk: &Chunk, shared: bool) -> Result<usize, StageError> {
         let part = match self.frontier.mount() {
             Some(mount) => {
                 // Those who were woken are not at work yet.
@@ -310,12 +311,12 @@ impl Descent {
             }
             None => chunk.left(),
         };
-        part.min(self.room())
-    }
-
-    /// How many entries more make the message full that is gathered.
-    fn room(&self) -> usize {
-        self.full().saturating_sub(self.pending.len()).max(1)
+        let full = self.full();
+        let part = part.min(chunk.left()).clamp(1, full);
+        if self.pending.len() + part > full {
+            self.flush()?;
+        }
+        Ok(part)
     }
 
     pub(crate) fn is_worth_sharing(&self, chunk: &Chunk) -> bool {
@@ -416,7 +417,7 @@ impl Descent {
 /// Fetches metadata of a chunk that another worker listed, as long as there is something left of it.
 fn take_part(worker: &mut Watch<Descent>, chunk: &Arc<Chunk>) -> Result<(), StageError> {
     let _helper = chunk.help();
-    while let Some(claim) = chunk.claim(worker.share_of(chunk, true)) {
+    while let Some(claim) = chunk.claim(worker.share_of(chunk, true)?) {
         if let Some(rest) = chunk::fetch(worker, claim, None)? {
             // Others are to finish what was claimed.
             worker.frontier.offer(&rest.into_chunk(), 0);

@@ -369,7 +369,7 @@ impl Reading {
                 worker.frontier.offer(&chunk, helpers);
                 shared = true;
             }
-            let Some(claim) = chunk.claim(worker.share_of(&chunk, shared)) else {
+            let Some(claim) = chunk.claim(worker.share_of(&chunk, shared)?) else {
                 if shared {
                     worker.frontier.withdraw(&chunk);
                 }

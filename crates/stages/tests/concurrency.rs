@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 
 use statline_pipeline::testing::Collected;
 use statline_pipeline::{Builder, Outcome, RunReport};
-use statline_stages::{
-    EntryBatch, Enumerate, EnumerateConfig, RecordBatch, Rows, Stat, StatConfig,
-};
+use statline_stages::{EntryBatch, Enumerate, EnumerateConfig, RecordBatch, Stat, StatConfig};
 use statline_testfs::fuse::{Mounted, Operation, Operations, Rule, Shape, TestFs, Tree};
 
 /// So many directories of so many files each.
@@ -34,6 +32,8 @@ fn slow(tree: Tree, latency: Duration) -> TestFs {
 struct Scanned {
     report: RunReport,
     rows: usize,
+    /// Rows in the largest message.
+    largest: usize,
 }
 
 impl Scanned {
@@ -79,10 +79,14 @@ impl Scanned {
     }
 }
 
-fn scan(walk: EnumerateConfig) -> Scanned {
+fn scan(walk: EnumerateConfig, threads: Option<usize>) -> Scanned {
     let records = Collected::<RecordBatch>::new();
     let mut job = Builder::new("scan");
-    let walk = job.stage("walk", Enumerate, walk).done();
+    let mut walk = job.stage("walk", Enumerate, walk);
+    if let Some(threads) = threads {
+        walk = walk.threads(threads);
+    }
+    let walk = walk.done();
     let meta = job
         .stage("meta", Stat, StatConfig::default())
         .reads(&walk)
@@ -90,12 +94,17 @@ fn scan(walk: EnumerateConfig) -> Scanned {
     let _ = job.sink("records", records.clone()).reads(&meta);
     let report = job.build().unwrap().run();
     assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
-    let rows = records.items().iter().flat_map(Rows::rows).count();
-    Scanned { report, rows }
+    let messages = records.items();
+    let lengths = || messages.iter().map(RecordBatch::len);
+    Scanned {
+        report,
+        rows: lengths().sum(),
+        largest: lengths().max().unwrap_or(0),
+    }
 }
 
 fn scan_path(path: &Path) -> Scanned {
-    scan(EnumerateConfig::new([path]))
+    scan(EnumerateConfig::new([path]), None)
 }
 
 /// The most calls that were under way at a time.
@@ -141,24 +150,12 @@ fn of_many_threads_each_gathers_little_whatever_directories_hold() {
             std::fs::File::create(directory.join(format!("f{file}"))).unwrap();
         }
     }
-    let records = Collected::<RecordBatch>::new();
-    let mut job = Builder::new("scan");
-    let walk = job.stage("walk", Enumerate, EnumerateConfig::new([root.path()]));
-    let walk = walk.threads(128).done();
-    let meta = job
-        .stage("meta", Stat, StatConfig::default())
-        .reads(&walk)
-        .done();
-    let _ = job.sink("records", records.clone()).reads(&meta);
-    let report = job.build().unwrap().run();
-    assert_eq!(report.outcome, Outcome::Complete, "{:?}", report.cause);
-    let rows = records.items().iter().map(RecordBatch::len).sum();
-    let scanned = Scanned { report, rows };
+    let scanned = scan(EnumerateConfig::new([root.path()]), Some(128));
     assert_eq!(scanned.rows, 1 + 10 + 10_000);
     // Descriptors may bound them.
     let each = 65_536 / scanned.threads("walk")[0] as usize;
-    let most = records.items().iter().map(RecordBatch::len).max().unwrap();
-    assert!(most <= each, "{most} rows in a message, not {each}");
+    let largest = scanned.largest;
+    assert!(largest <= each, "{largest} rows in a message, not {each}");
 }
 
 #[test]
@@ -204,6 +201,20 @@ fn one_large_directory_is_asked_about_by_many_while_it_is_still_being_listed() {
 }
 
 #[test]
+fn names_that_one_thread_could_ask_about_in_a_moment_are_shared_out_as_well() {
+    if statline_testfs::fuse::skipped() {
+        return;
+    }
+    // Fewer than a thread claims at a time when it is alone, and the time of one call is enough to wake others.
+    let tree = Tree::new().shape("few", Shape::files(8));
+    let mounted = slow(tree, Duration::from_millis(1)).mount().unwrap();
+    let scanned = scan(EnumerateConfig::new([mounted.path()]), Some(4));
+    assert_eq!(scanned.rows, 1 + 1 + 8);
+    let lookups = mounted.counts().max_in_flight(Operation::Lookup);
+    assert!(lookups >= 2, "{:?}", mounted.counts());
+}
+
+#[test]
 fn no_more_calls_are_under_way_than_the_job_allows() {
     if statline_testfs::fuse::skipped() {
         return;
@@ -244,7 +255,7 @@ fn no_more_calls_are_made_in_a_second_than_the_job_allows() {
     let mut walk = EnumerateConfig::new([mounted.path()]);
     walk.max_ops_per_second = NonZeroU32::new(500);
     let began = Instant::now();
-    let scanned = scan(walk);
+    let scanned = scan(walk, None);
     assert_eq!(scanned.rows, 1 + 4 + 200);
     // Each name is asked for once at least. No matter how slow the machine is, it takes no less.
     assert!(began.elapsed() >= Duration::from_millis(400));
@@ -281,7 +292,7 @@ fn each_of_two_mounts_has_a_limit_of_its_own() {
         .serve_at_once(2)
         .mount()
         .unwrap();
-    let scanned = scan(EnumerateConfig::new([far.path(), near.path()]));
+    let scanned = scan(EnumerateConfig::new([far.path(), near.path()]), None);
     assert_eq!(scanned.rows, 2 * (1 + 100 + 4000));
     assert!(most(&far) >= 32, "{:?}", far.counts());
 }

@@ -20,7 +20,7 @@ const MOST: usize = ThreadSetting::MOST;
 /// The most on a local one: no disk that was measured gains by more.
 const MOST_LOCAL: usize = 64;
 
-/// The least on a local one once calls wait for its disk.
+/// The least on a local one once calls wait for its disk, if there are not more processors.
 const LEAST_ON_DISK: usize = 16;
 
 /// How many threads to use, as far as it is known before anything was measured.
@@ -83,7 +83,7 @@ impl Threads {
         let controller = follows.then(|| {
             let controller = Controller::new(bounds, mount.limit.allowed(), cores());
             match is_local(mount.filesystem) {
-                true => controller.on_disk(LEAST_ON_DISK),
+                true => controller.on_disk(LEAST_ON_DISK.max(cores())),
                 false => controller,
             }
         });
