@@ -206,10 +206,10 @@ fn names_that_one_thread_could_ask_about_in_a_moment_are_shared_out_as_well() {
         return;
     }
     // Fewer than a thread claims at a time when it is alone, and the time of one call is enough to wake others.
-    let tree = Tree::new().shape("few", Shape::files(8));
+    let tree = Tree::new().shape("few", Shape::files(4));
     let mounted = slow(tree, Duration::from_millis(1)).mount().unwrap();
     let scanned = scan(EnumerateConfig::new([mounted.path()]), Some(4));
-    assert_eq!(scanned.rows, 1 + 1 + 8);
+    assert_eq!(scanned.rows, 1 + 1 + 4);
     let lookups = mounted.counts().max_in_flight(Operation::Lookup);
     assert!(lookups >= 2, "{:?}", mounted.counts());
 }
