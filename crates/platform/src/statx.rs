@@ -223,42 +223,16 @@ impl Backend for Statx {
         fields: Fields,
         follow: bool,
     ) -> io::Result<Metadata> {
-        let is_plain = self.prefers_fstatat && fields == Fields::BASIC;
-        if !is_plain && !self.refused.load(Ordering::Relaxed) {
+        if self.prefers_fstatat && fields == Fields::BASIC {
+            return fstatat::stat_at(directory.raw(), name.as_c_str(), Fields::BASIC, follow);
+        }
+        if !self.refused.load(Ordering::Relaxed) {
             match stat_at(directory.raw(), name.as_c_str(), fields, follow) {
                 Err(error) if self.notes_refusal(&error) => {}
                 result => return result,
             }
         }
         fstatat::stat_at(directory.raw(), name.as_c_str(), fields, follow)
-    }
-
-    fn stat_each(
-        &self,
-        directory: &Handle,
-        entries: &Entries,
-        order: &[u32],
-        fields: Fields,
-        follow: bool,
-        sink: &mut dyn FnMut(u32, io::Result<Metadata>),
-    ) {
-        // The answer is built where `sink` takes it from: by way of `stat` it would be copied once more.
-        if self.prefers_fstatat && fields == Fields::BASIC {
-            for &index in order {
-                let name = entries.name(index as usize).as_c_str();
-                sink(
-                    index,
-                    fstatat::stat_at(directory.raw(), name, Fields::BASIC, follow),
-                );
-            }
-            return;
-        }
-        for &index in order {
-            sink(
-                index,
-                self.stat(directory, entries.name(index as usize), fields, follow),
-            );
-        }
     }
 
     fn read_link(&self, directory: &Handle, name: Name<'_>, out: &mut Vec<u8>) -> io::Result<()> {

@@ -220,6 +220,7 @@ pub(crate) fn fetch(
         };
         let (escort, follow) = (worker.escort(), worker.scan.config.follow_symlinks);
         let pending = worker.pending_for(claim.names.len());
+        // What is gathered already was asked for before this.
         if pending.looked_at().is_none() {
             pending.note_looked_at(SystemTime::now().into());
         }

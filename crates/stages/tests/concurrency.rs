@@ -47,9 +47,7 @@ impl Scanned {
             .map(|mount| mount["threads"].as_u64().unwrap())
             .collect()
     }
-}
 
-impl Scanned {
     /// The number of threads that `walk` might use on its only mount for most of the time.
     fn usual_threads(&self) -> u64 {
         let result = self.report.stage("walk").unwrap().result.clone().unwrap();
