@@ -12,16 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use statline_pipeline::{ErrorRecord, Outlet, Scope, StageError, Stop, Unread, Watch, Watched};
-use statline_platform::{
-    DirNode, Entries, Filesystem, Identity, Metadata, Timestamp, error_code, is_cancelled,
-};
+use statline_platform::{DirNode, Entries, Metadata, Timestamp, error_code, is_cancelled};
 
-use crate::chunk::{self, Chunk, Claim};
+use crate::chunk::{self, Chunk, Claim, FROM_MEMORY};
 use crate::concurrency::Gauge;
 use crate::directories::{Errand, Wish};
 use crate::enumerate::Scan;
 use crate::frontier::{LocalFrontier, Next};
-use crate::mount::MountKey;
 use crate::opened_roots::First;
 use crate::politeness::Escort;
 use crate::reading::{Progress, Reading, Sent};
@@ -319,6 +316,16 @@ impl Descent {
         Ok(part)
     }
 
+    /// Whether the mount at work answers from memory, and gives no attributes along with names for which it would have to
+    /// be asked about those names first.
+    pub(crate) fn calls_are_quick(&self) -> bool {
+        self.frontier.mount().is_some_and(|mount| {
+            let filesystem = mount.filesystem;
+            mount.limit.latency() <= FROM_MEMORY
+                && filesystem.is_some_and(|found| !found.profile().interleave)
+        })
+    }
+
     pub(crate) fn is_worth_sharing(&self, chunk: &Chunk) -> bool {
         let mount = self.frontier.mount();
         mount.is_some_and(|mount| chunk.is_worth_sharing(mount.limit.latency()))
@@ -333,15 +340,6 @@ impl Descent {
     /// Whether nothing is to be asked of a directory's file system any more, because it does not answer.
     pub(crate) fn is_hopeless(&self, node: &DirNode) -> bool {
         self.scan.context.has_given_up() || self.scan.directories.is_dead(node)
-    }
-
-    /// What the mount of a directory holds, as far as it was asked for.
-    pub(crate) fn filesystem(&self, identity: &Identity) -> Option<Filesystem> {
-        let key = MountKey::from(identity);
-        match self.frontier.mount() {
-            Some(mount) if mount.key == key => mount.filesystem,
-            _ => self.scan.mounts.known(key)?.filesystem,
-        }
     }
 
     /// Ends a directory that the job leaves out.

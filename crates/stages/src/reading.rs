@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use statline_pipeline::{Pulse, StageError, Watch};
-use statline_platform::{DirNode, Entries, Fault, Filesystem, Kind, Listing};
+use statline_platform::{DirNode, Entries, Fault, Filesystem, Identity, Kind, Listing};
 
 use crate::DirectoryStatus;
 use crate::admission::Admission;
@@ -21,7 +21,7 @@ use crate::directories::after_cancel;
 use crate::enumerate::Scan;
 use crate::frontier::Parent;
 use crate::mount::{Mount, MountKey};
-use crate::politeness::pass;
+use crate::politeness::{Escort, pass};
 use crate::stale::{STALE_REPETITIONS, is_stale};
 
 /// What was sent of a directory.
@@ -165,7 +165,7 @@ impl Reading {
             }
             // All was read by then.
             (None, Step::Close) => self.end(worker),
-            (None, Step::Open) => self.fail(worker, "open", stalled),
+            (None, Step::Open) if done == 0 => self.fail(worker, "open", stalled),
             (None, _) => self.fail(worker, "list", stalled),
         };
         over.map(|()| Progress::Finished)
@@ -180,7 +180,7 @@ impl Reading {
     pub(crate) fn call(&self, done: u64) -> (&'static str, Vec<u8>) {
         match (self.hanging(done), self.step) {
             (Some(entry), _) => ("stat", self.path_of(entry)),
-            (None, Step::Open) => ("open", self.node.path_bytes()),
+            (None, Step::Open) if done == 0 => ("open", self.node.path_bytes()),
             (None, Step::Close) => ("close", self.node.path_bytes()),
             (None, _) => ("list", self.node.path_bytes()),
         }
@@ -191,7 +191,7 @@ impl Reading {
     pub(crate) fn hangs_with_its_device(&self, done: u64) -> bool {
         match (self.hanging(done), self.step) {
             (Some(entry), _) => self.names.kind(entry as usize) != Some(Kind::Directory),
-            (None, step) => step != Step::Open,
+            (None, step) => step != Step::Open || done > 0,
         }
     }
 
@@ -253,7 +253,6 @@ impl Reading {
             drop(errand);
             answer
         })?;
-        worker.returned(1);
         let reading = worker.reading.take();
         Ok((
             reading.expect("it was put there, and nobody else takes it"),
@@ -266,27 +265,43 @@ impl Reading {
         let here = worker.frontier.mount().cloned();
         let escort = worker.escort();
         let parent = self.parent.take();
+        let names = worker.calls_are_quick().then(|| self.room_for_names());
+        let since = SystemTime::now();
         let opening = move |pulse: &Pulse| {
             let passage = pass(escort.as_ref(), 1, pulse)?;
             passage.spend(1, pulse)?;
             let opened = open(&scan, &node, here.as_ref(), pulse);
             // Closing it may ask the file system, too.
-            drop(parent);
-            opened
+            drop((passage, parent));
+            let opened = opened?;
+            let names = names.filter(|_| matches!(opened.admission, Admission::Enter));
+            pulse.done(1);
+            let (listing, listed) = match names {
+                Some(names) if opened.elsewhere.is_none() => {
+                    let listed = read(opened.listing, names, true, escort.as_ref(), pulse);
+                    (listed.listing, Some(listed.read))
+                }
+                _ => (opened.listing, None),
+            };
+            Ok((listing, listed, opened.elsewhere, opened.admission))
         };
         let (mut reading, opened) = self.call_out(worker, opening)?;
-        let (listing, elsewhere) = match opened {
+        let (listing, listed, elsewhere, admission) = match opened {
             Ok(opened) => opened,
             Err(error) => {
+                worker.returned(1);
                 let error = after_cancel(&worker.scan.context, error);
                 return reading.fail(worker, "open", error).map(|()| FINISHED);
             }
         };
-        let node = Arc::clone(&reading.node);
-        reading.listing = Some(listing);
-        let ending = match worker.scan.admit(&node, |on| worker.filesystem(on)) {
+        worker.returned(1 + listed.as_ref().map_or(0, |read| read.calls));
+        let ending = match admission {
             Admission::Enter => {
                 reading.step = Step::List;
+                if let Some(read) = listed {
+                    return reading.take_over(worker, listing, read, since);
+                }
+                reading.listing = Some(listing);
                 let Some(mount) = elsewhere else {
                     return Ok(After::Next(reading));
                 };
@@ -297,68 +312,83 @@ impl Reading {
             Admission::Elsewhere => Ending::Elsewhere,
             Admission::Refuse(fault) => Ending::Failed("open", fault.into()),
         };
+        reading.listing = Some(listing);
         reading.close(worker, ending, true).map(|()| FINISHED)
     }
 
     fn list(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
-        let Some(mut listing) = self.listing.take() else {
+        let Some(listing) = self.listing.take() else {
             let error = Fault::Stalled.into();
             return self.fail(worker, "list", error).map(|()| FINISHED);
         };
-        // Others may still be at work on the names listed before.
-        let mut names = Arc::get_mut(&mut self.names)
-            .map(std::mem::take)
-            .unwrap_or_default();
+        let names = self.room_for_names();
+        let (quick, escort) = (worker.calls_are_quick(), worker.escort());
         let since = SystemTime::now();
-        let escort = worker.escort();
-        let (mut reading, (listing, mut names, more)) = self.call_out(worker, move |pulse| {
-            names.clear();
-            let more = pass(escort.as_ref(), 1, pulse).and_then(|passage| {
-                passage.spend(1, pulse)?;
-                listing.read(&mut names)
-            });
-            (listing, names, more)
+        let (reading, Listed { listing, read }) = self.call_out(worker, move |pulse| {
+            read(listing, names, quick, escort.as_ref(), pulse)
         })?;
+        worker.returned(read.calls);
+        reading.take_over(worker, listing, read, since)
+    }
+
+    /// Memory for the names that are listed next.
+    fn room_for_names(&mut self) -> Entries {
+        // Others may still be at work on the names listed before.
+        let names = Arc::get_mut(&mut self.names).map(std::mem::take);
+        names.unwrap_or_default()
+    }
+
+    /// Goes on with names that were listed. That began at the given time.
+    fn take_over(
+        mut self: Box<Self>,
+        worker: &mut Watch<Descent>,
+        listing: Listing,
+        read: Read,
+        since: SystemTime,
+    ) -> Result<After, StageError> {
+        let Read {
+            mut names, more, ..
+        } = read;
         let more = more.map_err(|error| after_cancel(&worker.scan.context, error));
         // Nothing was read of it, so it may begin anew; later nobody knows where in another listing this one was.
         if more.as_ref().is_err_and(is_stale)
-            && reading.sent.entries == 0
+            && self.sent.entries == 0
             && names.is_empty()
-            && reading.reopened < STALE_REPETITIONS
+            && self.reopened < STALE_REPETITIONS
         {
-            reading.reopened += 1;
+            self.reopened += 1;
             listing.retire();
-            reading.step = Step::Open;
-            return Ok(After::Next(reading));
+            self.step = Step::Open;
+            return Ok(After::Next(self));
         }
-        reading.looked_at = names.metadata(0).is_some().then_some(since);
-        if reading.looked_at.is_some() {
-            let kept = take_over_metadata(&mut names, reading.follows_links);
+        self.looked_at = names.metadata(0).is_some().then_some(since);
+        if self.looked_at.is_some() {
+            let kept = take_over_metadata(&mut names, self.follows_links);
             worker.scan.fetched.add(kept);
         }
-        reading.listing = Some(listing);
-        reading.more = more;
-        reading.listed += names.len() as u64;
-        match Arc::get_mut(&mut reading.names) {
+        self.listing = Some(listing);
+        self.more = more;
+        self.listed += names.len() as u64;
+        match Arc::get_mut(&mut self.names) {
             Some(before) => *before = names,
-            None => reading.names = Arc::new(names),
+            None => self.names = Arc::new(names),
         }
-        reading.dropped.clear();
-        if reading.names.is_empty() {
-            return reading.after_names(worker);
+        self.dropped.clear();
+        if self.names.is_empty() {
+            return self.after_names(worker);
         }
         let excludes = &worker.scan.excludes;
         if excludes.any() {
-            let (names, prefix) = (&reading.names, &mut reading.prefix);
+            let (names, prefix) = (&self.names, &mut self.prefix);
             let excluded = (0..names.len()).filter(|&entry| {
                 let is_directory = names.kind(entry) == Some(Kind::Directory);
                 excludes.matches(prefix, names.name(entry), is_directory)
             });
-            reading.dropped.extend(excluded.map(|entry| entry as u32));
-            worker.scan.excluded.add(reading.dropped.len() as u64);
+            self.dropped.extend(excluded.map(|entry| entry as u32));
+            worker.scan.excluded.add(self.dropped.len() as u64);
         }
-        reading.step = Step::Resolve;
-        Ok(After::Next(reading))
+        self.step = Step::Resolve;
+        Ok(After::Next(self))
     }
 
     /// Hands the names on, with their metadata where that is wanted. Others may help.
@@ -449,6 +479,7 @@ impl Reading {
             }
             drop(itself);
         })?;
+        worker.returned(1);
         reading.end(worker)
     }
 
@@ -516,20 +547,29 @@ fn take_over_metadata(chunk: &mut Entries, follows_links: bool) -> u64 {
     kept
 }
 
+/// A directory that was opened.
+struct Opened {
+    listing: Listing,
+    admission: Admission,
+    /// The mount that it is on, if that is not the one where it was looked for.
+    elsewhere: Option<Arc<Mount>>,
+}
+
 /// Opens a directory to list it, and finds out which mount it is on, unless it is the one that it was looked for on.
 fn open(
     scan: &Scan,
     node: &Arc<DirNode>,
     here: Option<&Arc<Mount>>,
     pulse: &Pulse,
-) -> io::Result<(Listing, Option<Arc<Mount>>)> {
+) -> io::Result<Opened> {
     let listing = scan.directories.handles.list(node, &|| {
         pulse.alive();
         scan.context.is_stopping() || scan.context.has_given_up()
     })?;
+    let is_here = |identity: &Identity| here.filter(|here| here.key == MountKey::from(identity));
     let strange = node
         .identity()
-        .filter(|identity| here.is_none_or(|here| here.key != MountKey::from(*identity)));
+        .filter(|identity| is_here(identity).is_none());
     let found = strange.map(|identity| {
         let known = scan.mounts.known(MountKey::from(identity));
         known.unwrap_or_else(|| {
@@ -537,8 +577,61 @@ fn open(
             scan.mounts.of(identity, node, filesystem)
         })
     });
+    let admission = scan.admit(node, |on| match is_here(on) {
+        Some(here) => here.filesystem,
+        None => scan.mounts.known(MountKey::from(on))?.filesystem,
+    });
     let elsewhere = found.filter(|found| here.is_none_or(|here| !Arc::ptr_eq(here, found)));
-    Ok((listing, elsewhere))
+    Ok(Opened {
+        listing,
+        admission,
+        elsewhere,
+    })
+}
+
+/// What one call listed of a directory, and the way to more of it.
+struct Listed {
+    listing: Listing,
+    read: Read,
+}
+
+struct Read {
+    names: Entries,
+    /// Whether there is more.
+    more: io::Result<bool>,
+    /// How many calls it took.
+    calls: u64,
+}
+
+/// Fewer names than that are not all that one call of the system can tell, so the next call tells that there are no more.
+const FEW_NAMES: usize = 256;
+
+/// Lists the next names of a directory. Where calls are quick, its end is found out as well, if there are few: to look up
+/// from each call takes as long as the call.
+fn read(
+    mut listing: Listing,
+    mut names: Entries,
+    quick: bool,
+    escort: Option<&Escort>,
+    pulse: &Pulse,
+) -> Listed {
+    names.clear();
+    let mut calls = 0;
+    let more = loop {
+        let more = pass(escort, 1, pulse).and_then(|passage| {
+            passage.spend(1, pulse)?;
+            listing.read(&mut names)
+        });
+        calls += 1;
+        pulse.done(1 + calls);
+        if !(quick && matches!(more, Ok(true)) && names.len() < FEW_NAMES) {
+            break more;
+        }
+    };
+    Listed {
+        listing,
+        read: Read { names, more, calls },
+    }
 }
 
 #[cfg(test)]

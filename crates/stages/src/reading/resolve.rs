@@ -31,12 +31,14 @@ impl Reading {
                 let (handle, chunk) = (listing.shared_handle(), Arc::clone(&self.names));
                 let (backend, follow) = (Arc::clone(&worker.scan.backend), self.follows_links);
                 let escort = worker.escort();
-                self.call_out(worker, move |pulse| {
+                let resolved = self.call_out(worker, move |pulse| {
                     let escort = escort.as_ref();
                     resolve_all(
                         &*backend, &handle, &chunk, unresolved, follow, escort, pulse,
                     )
-                })?
+                })?;
+                worker.returned(1);
+                resolved
             }
             _ => (self, Vec::new()),
         };
