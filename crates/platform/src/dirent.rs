@@ -33,9 +33,9 @@ pub fn parse_dirents(buffer: &[u8], out: &mut Entries) -> Result<Option<i64>, Di
         let header: &[u8; NAME] = rest.first_chunk().ok_or(malformed)?;
         let length = usize::from(u16::from_ne_bytes(field(header, RECORD_LENGTH)));
         let name = rest.get(NAME..length).and_then(name_in).ok_or(malformed)?;
-        if name != b"." && name != b".." {
+        if name != b".\0" && name != b"..\0" {
             let kind = kind_of_type(header[TYPE]);
-            out.push(name, kind, u64::from_ne_bytes(field(header, INODE)));
+            out.push_terminated(name, kind, u64::from_ne_bytes(field(header, INODE)));
         }
         position = Some(i64::from_ne_bytes(field(header, POSITION)));
         offset += length;
@@ -47,11 +47,11 @@ fn field<const N: usize>(header: &[u8; NAME], at: usize) -> [u8; N] {
     std::array::from_fn(|index| header[at + index])
 }
 
-/// The name at the start of `bytes`, up to its NUL.
+/// The name at the start of `bytes`, with its NUL.
 #[inline]
 fn name_in(bytes: &[u8]) -> Option<&[u8]> {
     let end = end_of_name(bytes)?;
-    (bytes[end] == 0 && end > 0).then(|| &bytes[..end])
+    (bytes[end] == 0 && end > 0).then(|| &bytes[..=end])
 }
 
 /// Where the first NUL or slash is. Names are short, and every one passes here: eight bytes at a time.

@@ -21,6 +21,8 @@ pub struct Entries {
     rows: Vec<Row>,
     /// Empty, or one for each row (one without fields where a row came without metadata).
     metadata: Vec<Metadata>,
+    /// A bit for each kind that a row was given, as [`bit`] has it.
+    kinds: u16,
 }
 
 #[derive(Clone, Copy)]
@@ -41,7 +43,7 @@ impl Entries {
         Entries {
             names: Vec::with_capacity(entries * 24),
             rows: Vec::with_capacity(entries),
-            metadata: Vec::new(),
+            ..Entries::default()
         }
     }
 
@@ -62,6 +64,7 @@ impl Entries {
         self.names.clear();
         self.rows.clear();
         self.metadata.clear();
+        self.kinds = 0;
     }
 
     /// Gives memory back that no entry takes.
@@ -85,6 +88,22 @@ impl Entries {
         self.names.reserve(name.len() + 1);
         self.names.extend_from_slice(name);
         self.names.push(0);
+        self.push_row(offset, length, kind, inode);
+    }
+
+    /// As [`Entries::push`], of a name with the NUL that ends it.
+    #[inline]
+    pub(crate) fn push_terminated(&mut self, name: &[u8], kind: Option<Kind>, inode: u64) {
+        debug_assert!(name.iter().position(|&byte| byte == 0) == Some(name.len() - 1));
+        let offset = u32::try_from(self.names.len()).expect("4 GiB of names in one list");
+        let length = u16::try_from(name.len() - 1).expect("a name of 64 KiB");
+        self.names.extend_from_slice(name);
+        self.push_row(offset, length, kind, inode);
+    }
+
+    #[inline]
+    fn push_row(&mut self, offset: u32, length: u16, kind: Option<Kind>, inode: u64) {
+        self.kinds |= bit(kind);
         self.rows.push(Row {
             inode,
             offset,
@@ -131,6 +150,15 @@ impl Entries {
     /// Notes the kind of entry `index` once it is known.
     pub fn set_kind(&mut self, index: usize, kind: Kind) {
         self.rows[index].kind = Some(kind);
+        self.kinds |= bit(Some(kind));
+    }
+
+    /// Whether there may be an entry of this kind, `None` for one that is not known. False is certain, and costs no look
+    /// at the entries; true may be left of one that has been given another kind since.
+    #[inline]
+    #[must_use]
+    pub fn may_hold(&self, kind: Option<Kind>) -> bool {
+        self.kinds & bit(kind) != 0
     }
 
     /// The inode number that the directory holds for entry `index`: good for ordering, wrong at
@@ -189,6 +217,7 @@ impl Entries {
         let base = u32::try_from(self.names.len()).expect("4 GiB of names in one list");
         u32::try_from(self.names.len() + names.len()).expect("4 GiB of names in one list");
         let from = first.offset;
+        self.kinds |= other.kinds;
         self.names.extend_from_slice(&other.names[names]);
         if !self.metadata.is_empty() || !other.metadata.is_empty() {
             self.metadata.resize(self.rows.len(), Metadata::default());
@@ -213,6 +242,16 @@ impl Entries {
             + self.metadata.capacity() * size_of::<Metadata>()
     }
 }
+
+/// The bit of a kind in [`Entries::kinds`], the lowest for one that is not known.
+const fn bit(kind: Option<Kind>) -> u16 {
+    match kind {
+        None => 1,
+        Some(kind) => 2 << kind as u16,
+    }
+}
+
+const _: () = assert!(Kind::ALL.len() < u16::BITS as usize);
 
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -246,6 +285,24 @@ mod tests {
         assert_eq!(kinds(&all), [None, Some(Kind::File), None, None]);
         assert_eq!(all.name(1).as_bytes(), b"known");
         assert_eq!(all.kind(1), Some(Kind::File));
+    }
+
+    #[test]
+    fn a_kind_that_entries_may_hold_is_forgotten_with_them_only() {
+        let mut entries = Entries::default();
+        assert!(!entries.may_hold(None));
+        entries.push(b"name", None, 1);
+        entries.push(b"file", Some(Kind::File), 2);
+        assert!(entries.may_hold(None) && entries.may_hold(Some(Kind::File)));
+        assert!(!entries.may_hold(Some(Kind::Directory)));
+        entries.set_kind(0, Kind::Directory);
+        assert!(entries.may_hold(Some(Kind::Directory)));
+        let mut others = Entries::default();
+        others.append_range(&entries, 0..1);
+        assert!(others.may_hold(Some(Kind::Directory)));
+        others.clear();
+        assert!(Kind::ALL.iter().all(|&kind| !others.may_hold(Some(kind))));
+        assert!(!others.may_hold(None));
     }
 
     proptest! {

@@ -114,6 +114,20 @@ pub(crate) fn stat_at(
     fields: Fields,
     follow: bool,
 ) -> io::Result<Metadata> {
+    call(directory, name, fields, follow, |statx| {
+        to_metadata(statx, fields)
+    })
+}
+
+/// Makes the call, and reads what the kernel filled.
+#[inline]
+fn call<R>(
+    directory: i32,
+    name: &CStr,
+    fields: Fields,
+    follow: bool,
+    read: impl FnOnce(&libc::statx) -> R,
+) -> io::Result<R> {
     let (flags, mask) = (flags(name, follow), mask(fields));
     let mut buffer = MaybeUninit::<libc::statx>::uninit();
     retry(|| {
@@ -132,7 +146,7 @@ pub(crate) fn stat_at(
         result as isize
     })?;
     // SAFETY: the call succeeded, so the kernel has filled all of it.
-    Ok(to_metadata(unsafe { buffer.assume_init_ref() }, fields))
+    Ok(read(unsafe { buffer.assume_init_ref() }))
 }
 
 /// What the kernel filled, as far as it is among `fields`.
@@ -168,6 +182,19 @@ pub(crate) fn to_metadata(statx: &libc::statx, fields: Fields) -> Metadata {
     metadata
 }
 
+/// What tells directories apart.
+const IDENTITY: Fields = Fields::DEVICE.union(Fields::INODE).union(Fields::MOUNT_ID);
+
+/// What the kernel filled, if it tells directories apart. Every directory passes here, so this makes no [`Metadata`] first.
+fn identity(statx: &libc::statx) -> Option<Identity> {
+    let has = |field| statx.stx_mask & field != 0;
+    has(libc::STATX_INO).then(|| Identity {
+        device: libc::makedev(statx.stx_dev_major, statx.stx_dev_minor),
+        file_id: statx.stx_ino.into(),
+        mount_id: has(libc::STATX_MNT_ID).then_some(statx.stx_mnt_id),
+    })
+}
+
 impl Statx {
     /// Whether `error` says that there is no `statx`, rather than something about an entry.
     #[cold]
@@ -199,8 +226,14 @@ impl Backend for Statx {
     }
 
     fn identify(&self, directory: &Handle) -> io::Result<Identity> {
-        let fields = Fields::DEVICE | Fields::INODE | Fields::MOUNT_ID;
-        Identity::from_metadata(&self.stat(directory, Name::EMPTY, fields, false)?)
+        if !self.refused.load(Ordering::Relaxed) {
+            match call(directory.raw(), c"", IDENTITY, false, identity) {
+                Err(error) if self.notes_refusal(&error) => {}
+                result => return result?.ok_or_else(|| io::ErrorKind::Unsupported.into()),
+            }
+        }
+        let metadata = fstatat::stat_at(directory.raw(), c"", IDENTITY, false)?;
+        Identity::from_metadata(&metadata)
     }
 
     fn rewind(&self, directory: &Handle) -> io::Result<()> {

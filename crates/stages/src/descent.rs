@@ -297,6 +297,11 @@ impl Descent {
         }
     }
 
+    /// A call to the mount at work has come back that never takes long as a rule.
+    pub(crate) fn count_call(&mut self) {
+        self.gauge.count();
+    }
+
     /// How many names of a chunk to claim: no more than fill a message. If they do not fit into what is gathered, that is
     /// sent first.
     pub(crate) fn share_of(&mut self, chunk: &Chunk, shared: bool) -> Result<usize, StageError> {

@@ -4,6 +4,7 @@
 //! whatever call hangs, what is kept here says where to go on. A directory whose opening or listing hangs has failed; an
 //! entry that hangs is reported, and its siblings are handled.
 
+mod listing;
 mod resolve;
 
 use std::io;
@@ -11,18 +12,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use statline_pipeline::{Pulse, StageError, Watch};
-use statline_platform::{DirNode, Entries, Fault, Filesystem, Identity, Kind, Listing};
+use statline_platform::{DirNode, Entries, Fault, Kind, Listing};
 
 use crate::DirectoryStatus;
 use crate::admission::Admission;
 use crate::chunk::{self, Chunk};
 use crate::descent::Descent;
 use crate::directories::after_cancel;
-use crate::enumerate::Scan;
 use crate::frontier::Parent;
-use crate::mount::{Mount, MountKey};
-use crate::politeness::{Escort, pass};
 use crate::stale::{STALE_REPETITIONS, is_stale};
+use listing::{Read, take_over_metadata};
 
 /// What was sent of a directory.
 #[derive(Clone, Copy, Default)]
@@ -123,30 +122,42 @@ impl Reading {
         if config.max_depth.is_some_and(|max| node.depth() >= max) {
             return worker.skip(node).map(|()| Progress::Finished);
         }
-        let mut prefix = Vec::new();
-        worker.scan.excludes.write_prefix(node, &mut prefix);
-        let reading = Box::new(Reading {
+        let follows_links = config.follow_symlinks;
+        let names = worker.spare.take().unwrap_or_default();
+        let mut reading = Reading::new(node, parent, names, follows_links);
+        reading.is_left_to_stat = worker.wish.is_none();
+        let excludes = &worker.scan.excludes;
+        excludes.write_prefix(node, &mut reading.prefix);
+        reading.go_on(worker)
+    }
+
+    fn new(
+        node: &Arc<DirNode>,
+        parent: Option<Arc<Parent>>,
+        names: Arc<Entries>,
+        follows_links: bool,
+    ) -> Box<Reading> {
+        Box::new(Reading {
             node: Arc::clone(node),
             parent,
             itself: None,
-            follows_links: config.follow_symlinks,
-            prefix,
+            follows_links,
+            prefix: Vec::new(),
             listing: None,
             sent: Sent::default(),
             listed: 0,
             reopened: 0,
-            names: worker.spare.take().unwrap_or_default(),
+            names,
             more: Ok(true),
             dropped: Vec::new(),
             chunk: None,
             left: Vec::new(),
-            is_left_to_stat: worker.wish.is_none(),
+            is_left_to_stat: false,
             looked_at: None,
             step: Step::Open,
             ending: None,
             lost: None,
-        });
-        reading.go_on(worker)
+        })
     }
 
     /// Goes on after a call that was given up.
@@ -268,25 +279,13 @@ impl Reading {
         let names = worker.calls_are_quick().then(|| self.room_for_names());
         let since = SystemTime::now();
         let opening = move |pulse: &Pulse| {
-            let passage = pass(escort.as_ref(), 1, pulse)?;
-            passage.spend(1, pulse)?;
-            let opened = open(&scan, &node, here.as_ref(), pulse);
+            let opened = listing::open(&scan, &node, here.as_ref(), names, escort.as_ref(), pulse);
             // Closing it may ask the file system, too.
-            drop((passage, parent));
-            let opened = opened?;
-            let names = names.filter(|_| matches!(opened.admission, Admission::Enter));
-            pulse.done(1);
-            let (listing, listed) = match names {
-                Some(names) if opened.elsewhere.is_none() => {
-                    let listed = read(opened.listing, names, true, escort.as_ref(), pulse);
-                    (listed.listing, Some(listed.read))
-                }
-                _ => (opened.listing, None),
-            };
-            Ok((listing, listed, opened.elsewhere, opened.admission))
+            drop(parent);
+            opened
         };
         let (mut reading, opened) = self.call_out(worker, opening)?;
-        let (listing, listed, elsewhere, admission) = match opened {
+        let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 worker.returned(1);
@@ -294,15 +293,15 @@ impl Reading {
                 return reading.fail(worker, "open", error).map(|()| FINISHED);
             }
         };
-        worker.returned(1 + listed.as_ref().map_or(0, |read| read.calls));
-        let ending = match admission {
+        worker.returned(1 + opened.read.as_ref().map_or(0, |read| read.calls));
+        let ending = match opened.admission {
             Admission::Enter => {
                 reading.step = Step::List;
-                if let Some(read) = listed {
-                    return reading.take_over(worker, listing, read, since);
+                if let Some(read) = opened.read {
+                    return reading.take_over(worker, opened.listing, read, since);
                 }
-                reading.listing = Some(listing);
-                let Some(mount) = elsewhere else {
+                reading.listing = Some(opened.listing);
+                let Some(mount) = opened.elsewhere else {
                     return Ok(After::Next(reading));
                 };
                 worker.frontier.hand_over(&mount, reading);
@@ -312,20 +311,21 @@ impl Reading {
             Admission::Elsewhere => Ending::Elsewhere,
             Admission::Refuse(fault) => Ending::Failed("open", fault.into()),
         };
-        reading.listing = Some(listing);
+        reading.listing = Some(opened.listing);
         reading.close(worker, ending, true).map(|()| FINISHED)
     }
 
     fn list(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
-        let Some(listing) = self.listing.take() else {
+        let Some(mut listing) = self.listing.take() else {
             let error = Fault::Stalled.into();
             return self.fail(worker, "list", error).map(|()| FINISHED);
         };
         let names = self.room_for_names();
         let (quick, escort) = (worker.calls_are_quick(), worker.escort());
         let since = SystemTime::now();
-        let (reading, Listed { listing, read }) = self.call_out(worker, move |pulse| {
-            read(listing, names, quick, escort.as_ref(), pulse)
+        let (reading, (listing, read)) = self.call_out(worker, move |pulse| {
+            let read = listing::read(&mut listing, names, quick, escort.as_ref(), pulse);
+            (listing, read)
         })?;
         worker.returned(read.calls);
         reading.take_over(worker, listing, read, since)
@@ -394,12 +394,16 @@ impl Reading {
     /// Hands the names on, with their metadata where that is wanted. Others may help.
     fn hand_on(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         while let Some((chunk, mut shared)) = self.chunk.take() {
-            let helpers = if shared { 0 } else { worker.frontier.helpers() };
-            if helpers > 0 && worker.is_worth_sharing(&chunk) {
-                worker.frontier.offer(&chunk, helpers);
-                shared = true;
+            let mut claim = None;
+            if !chunk.is_exhausted() {
+                let helpers = if shared { 0 } else { worker.frontier.helpers() };
+                if helpers > 0 && worker.is_worth_sharing(&chunk) {
+                    worker.frontier.offer(&chunk, helpers);
+                    shared = true;
+                }
+                claim = chunk.claim(worker.share_of(&chunk, shared)?);
             }
-            let Some(claim) = chunk.claim(worker.share_of(&chunk, shared)?) else {
+            let Some(claim) = claim else {
                 if shared {
                     worker.frontier.withdraw(&chunk);
                 }
@@ -479,7 +483,7 @@ impl Reading {
             }
             drop(itself);
         })?;
-        worker.returned(1);
+        worker.count_call();
         reading.end(worker)
     }
 
@@ -534,130 +538,19 @@ impl Reading {
     }
 }
 
-/// Keeps metadata that came with the names, as some systems give both in one call, but not that of a link that stands
-/// for something else: the listing describes the link. Returns of how many entries it is kept.
-fn take_over_metadata(chunk: &mut Entries, follows_links: bool) -> u64 {
-    let mut kept = 0;
-    for entry in 0..chunk.len() {
-        match follows_links && chunk.kind(entry) == Some(Kind::Symlink) {
-            true => chunk.forget_metadata(entry),
-            false => kept += u64::from(chunk.metadata(entry).is_some()),
-        }
-    }
-    kept
-}
-
-/// A directory that was opened.
-struct Opened {
-    listing: Listing,
-    admission: Admission,
-    /// The mount that it is on, if that is not the one where it was looked for.
-    elsewhere: Option<Arc<Mount>>,
-}
-
-/// Opens a directory to list it, and finds out which mount it is on, unless it is the one that it was looked for on.
-fn open(
-    scan: &Scan,
-    node: &Arc<DirNode>,
-    here: Option<&Arc<Mount>>,
-    pulse: &Pulse,
-) -> io::Result<Opened> {
-    let listing = scan.directories.handles.list(node, &|| {
-        pulse.alive();
-        scan.context.is_stopping() || scan.context.has_given_up()
-    })?;
-    let is_here = |identity: &Identity| here.filter(|here| here.key == MountKey::from(identity));
-    let strange = node
-        .identity()
-        .filter(|identity| is_here(identity).is_none());
-    let found = strange.map(|identity| {
-        let known = scan.mounts.known(MountKey::from(identity));
-        known.unwrap_or_else(|| {
-            let filesystem = Filesystem::of(listing.handle()).ok();
-            scan.mounts.of(identity, node, filesystem)
-        })
-    });
-    let admission = scan.admit(node, |on| match is_here(on) {
-        Some(here) => here.filesystem,
-        None => scan.mounts.known(MountKey::from(on))?.filesystem,
-    });
-    let elsewhere = found.filter(|found| here.is_none_or(|here| !Arc::ptr_eq(here, found)));
-    Ok(Opened {
-        listing,
-        admission,
-        elsewhere,
-    })
-}
-
-/// What one call listed of a directory, and the way to more of it.
-struct Listed {
-    listing: Listing,
-    read: Read,
-}
-
-struct Read {
-    names: Entries,
-    /// Whether there is more.
-    more: io::Result<bool>,
-    /// How many calls it took.
-    calls: u64,
-}
-
-/// Fewer names than that are not all that one call of the system can tell, so the next call tells that there are no more.
-const FEW_NAMES: usize = 256;
-
-/// Lists the next names of a directory. Where calls are quick, its end is found out as well, if there are few: to look up
-/// from each call takes as long as the call.
-fn read(
-    mut listing: Listing,
-    mut names: Entries,
-    quick: bool,
-    escort: Option<&Escort>,
-    pulse: &Pulse,
-) -> Listed {
-    names.clear();
-    let mut calls = 0;
-    let more = loop {
-        let more = pass(escort, 1, pulse).and_then(|passage| {
-            passage.spend(1, pulse)?;
-            listing.read(&mut names)
-        });
-        calls += 1;
-        pulse.done(1 + calls);
-        if !(quick && matches!(more, Ok(true)) && names.len() < FEW_NAMES) {
-            break more;
-        }
-    };
-    Listed {
-        listing,
-        read: Read { names, more, calls },
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use statline_platform::Metadata;
+    use std::path::Path;
 
     use super::*;
 
     #[test]
-    fn metadata_of_a_followed_link_is_asked_for_and_that_of_others_is_not() {
-        let listed = || {
-            let mut chunk = Entries::default();
-            for kind in [Kind::File, Kind::Symlink, Kind::Directory] {
-                chunk.push_with_metadata(b"name", Metadata::with_kind(kind));
-            }
-            chunk
-        };
-        let known = |chunk: &Entries| {
-            let is_known = |entry| chunk.metadata(entry).is_some();
-            [0, 1, 2].map(is_known)
-        };
-        let mut chunk = listed();
-        assert_eq!(take_over_metadata(&mut chunk, false), 3);
-        assert_eq!(known(&chunk), [true; 3]);
-        assert_eq!(take_over_metadata(&mut chunk, true), 2);
-        assert_eq!(known(&chunk), [true, false, true]);
-        assert_eq!(chunk.kind(1), Some(Kind::Symlink));
+    fn what_hangs_when_a_directory_was_opened_and_is_listed_in_one_call_is_the_listing() {
+        let reading = Reading::new(&DirNode::root(Path::new("d")), None, Arc::default(), false);
+        let operation = |done| reading.call(done).0;
+        assert_eq!([0, 1, 2].map(operation), ["open", "list", "list"]);
+        // Something else may be mounted on what cannot be opened.
+        let with_device = |done| reading.hangs_with_its_device(done);
+        assert_eq!([0, 1].map(with_device), [false, true]);
     }
 }

@@ -212,6 +212,11 @@ impl Gauge {
         }
     }
 
+    /// A call has come back that is no reason to read the clock: what it took counts with the next.
+    pub(crate) fn count(&mut self) {
+        self.calls += 1;
+    }
+
     /// When the worker last came back from a call, or began to work.
     pub(crate) fn last(&self) -> Instant {
         self.last

@@ -72,12 +72,7 @@ impl Reading {
             }
         }
         reading.dropped.sort_unstable();
-        let mut plain = Entries::default();
-        for entry in 0..reading.names.len() {
-            if reading.names.kind(entry) == Some(Kind::Directory) && !reading.drops(entry) {
-                plain.push(reading.names.name(entry).as_bytes(), None, 0);
-            }
-        }
+        let plain = reading.directories();
         // A followed link stands for its directory; who finds that another is one knows that nobody looks into it.
         for &entry in &leading {
             Arc::make_mut(&mut reading.names).set_kind(entry as usize, Kind::Directory);
@@ -111,6 +106,19 @@ impl Reading {
         Ok(After::Next(reading))
     }
 
+    /// The directories among the names that are handed on.
+    fn directories(&self) -> Entries {
+        if !self.names.may_hold(Some(Kind::Directory)) {
+            return Entries::default();
+        }
+        let is_one =
+            |entry: &usize| self.names.kind(*entry) == Some(Kind::Directory) && !self.drops(*entry);
+        let found = (0..self.names.len()).filter(is_one);
+        let mut directories = Entries::with_capacity(found.clone().count());
+        found.for_each(|entry| directories.push(self.names.name(entry).as_bytes(), None, 0));
+        directories
+    }
+
     /// Takes out what is not handed on, and puts the rest into the order in which the disk likes to be asked, if it is
     /// the disk that is asked.
     fn arrange(&mut self, worker: &Descent) {
@@ -139,7 +147,9 @@ impl Reading {
 
     /// The entries of the chunk of which more must be asked to know the directories among them.
     pub(super) fn unresolved(&self) -> impl Iterator<Item = u32> {
-        let entries = 0..self.names.len() as u32;
+        let may_be = self.names.may_hold(None)
+            || self.follows_links && self.names.may_hold(Some(Kind::Symlink));
+        let entries = 0..if may_be { self.names.len() as u32 } else { 0 };
         entries.filter(|&entry| {
             let asks = match self.names.kind(entry as usize) {
                 None => true,
