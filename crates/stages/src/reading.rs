@@ -435,7 +435,7 @@ impl Reading {
     fn after_names(mut self: Box<Self>, worker: &mut Watch<Descent>) -> Result<After, StageError> {
         let limit = worker.scan.config.max_entries_per_directory;
         match std::mem::replace(&mut self.more, Ok(true)) {
-            Ok(true) if limit.is_some_and(|limit| self.listed > limit) => {
+            Ok(_) if limit.is_some_and(|limit| self.listed > limit) => {
                 let error = Fault::TooManyEntries.into();
                 self.fail(worker, "list", error).map(|()| FINISHED)
             }
