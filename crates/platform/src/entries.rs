@@ -83,26 +83,26 @@ impl Entries {
     #[inline]
     pub fn push(&mut self, name: &[u8], kind: Option<Kind>, inode: u64) {
         debug_assert!(!name.contains(&0), "a NUL ends a name");
-        let offset = u32::try_from(self.names.len()).expect("4 GiB of names in one list");
-        let length = u16::try_from(name.len()).expect("a name of 64 KiB");
+        let start = self.names.len();
         self.names.reserve(name.len() + 1);
         self.names.extend_from_slice(name);
         self.names.push(0);
-        self.push_row(offset, length, kind, inode);
+        self.push_row(start, name.len(), kind, inode);
     }
 
     /// As [`Entries::push`], of a name with the NUL that ends it.
     #[inline]
     pub(crate) fn push_terminated(&mut self, name: &[u8], kind: Option<Kind>, inode: u64) {
         debug_assert!(name.iter().position(|&byte| byte == 0) == Some(name.len() - 1));
-        let offset = u32::try_from(self.names.len()).expect("4 GiB of names in one list");
-        let length = u16::try_from(name.len() - 1).expect("a name of 64 KiB");
+        let start = self.names.len();
         self.names.extend_from_slice(name);
-        self.push_row(offset, length, kind, inode);
+        self.push_row(start, name.len() - 1, kind, inode);
     }
 
     #[inline]
-    fn push_row(&mut self, offset: u32, length: u16, kind: Option<Kind>, inode: u64) {
+    fn push_row(&mut self, start: usize, length: usize, kind: Option<Kind>, inode: u64) {
+        let offset = u32::try_from(start).expect("4 GiB of names in one list");
+        let length = u16::try_from(length).expect("a name of 64 KiB");
         self.kinds |= bit(kind);
         self.rows.push(Row {
             inode,
